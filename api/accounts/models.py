@@ -1,0 +1,86 @@
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from api import ids
+from api.clock import now
+from api.db import Model
+
+
+class Account(Model):
+    """The tenant; its subdomain stands in every live URL."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    name: Mapped[str]
+    subdomain: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Member(Model):
+    """A person in an account."""
+
+    __tablename__ = "members"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    email: Mapped[str]
+    password_hash: Mapped[str]
+    role: Mapped[str] = mapped_column(default="administrator")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    account: Mapped[Account] = relationship()
+
+    __table_args__ = (Index("uq_members_email_lower", func.lower(text("email")), unique=True),)
+
+
+class Token(Model):
+    """An API token. Only its digest is kept, so that a stolen database holds no credential."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+    account: Mapped[Account] = relationship()
+
+
+class LogInSession(Model):
+    """A browser that is logged in."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    member_id: Mapped[str] = mapped_column(ForeignKey("members.id"), index=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+
+    member: Mapped[Member] = relationship()
+
+
+class SetupToken(Model):
+    """The one-time token in the URL that `up` prints while there is no administrator."""
+
+    __tablename__ = "setup_tokens"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    account: Mapped[Account] = relationship()
+
+
+class LogInFailure(Model):
+    """A failed login, kept for as long as it counts against further attempts."""
+
+    __tablename__ = "log_in_failures"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    email: Mapped[str] = mapped_column(index=True)
+    failed_at: Mapped[datetime] = mapped_column(default=now)

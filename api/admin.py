@@ -1,0 +1,78 @@
+"""Operator commands: `python -m api.admin bootstrap | join-token | remove-node`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from api.accounts import service as accounts, tokens
+from api.db import connect, transaction
+from api.errors import NotFound
+from api.nodes import authority, service as nodes
+from api.sealing import make_master_key
+from api.settings import settings
+
+
+def bootstrap(token_file: Path) -> dict[str, str | None]:
+    """Make what a fresh installation needs; a second call changes nothing but the set-up token.
+
+    Writes an API token to `token_file` (mode 0600) if that is missing.
+    """
+    make_master_key(settings().master_key_file)
+    with transaction() as session:
+        account = accounts.bootstrap(session)
+        authority.ensure(session)
+        setup = None
+        if accounts.setup_pending(session):
+            setup = accounts.issue_setup_token(session, account)
+        if not token_file.exists():
+            _write_secret(token_file, tokens.issue(session, account, "skerry-env"))
+        return {"account_id": account.id, "setup_token": setup}
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m api.admin", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    setup = commands.add_parser("bootstrap", help="make account, CA and API token once")
+    setup.add_argument("--token-file", type=Path, required=True)
+    commands.add_parser("join-token", help="print a token with which one node can enrol")
+    removal = commands.add_parser("remove-node", help="forget a node that is gone for good")
+    removal.add_argument("name")
+    arguments = parser.parse_args()
+    connect()
+    if arguments.command == "bootstrap":
+        sys.stdout.write(json.dumps(bootstrap(arguments.token_file)) + "\n")
+    elif arguments.command == "join-token":
+        with transaction() as session:
+            token = nodes.issue_join_token(session)
+        sys.stdout.write(token + "\n")
+    else:
+        return remove_node(arguments.name)
+    return 0
+
+
+def remove_node(name: str) -> int:
+    """Forget a node that is gone for good; the exit status."""
+    try:
+        with transaction() as session:
+            nodes.remove(session, name)
+    except NotFound as problem:
+        sys.stderr.write(f"{problem.message}\n")
+        return 1
+    sys.stdout.write(f"{name} is removed. If it still runs, it goes on with what it has.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

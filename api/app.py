@@ -1,0 +1,88 @@
+"""The REST API: Cloudflare's paths and envelope under `/client/v4`."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from sqlalchemy import text
+from starlette.staticfiles import StaticFiles
+
+from api.accounts import endpoints as accounts
+from api.db import DB
+from api.deployments.endpoints import deployments, removal, secrets, subdomains, uploads
+from api.envelope import Failure
+from api.middleware import JsonWhateverItIsCalled, RequestLog
+from api.nodes import endpoints as nodes
+from api.rendering import render_problems
+from api.scripts import endpoints as scripts
+from api.settings import settings
+from api.versions import endpoints as versions
+
+VERSION = "0.1.0"
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": words}
+    for status, words in {
+        400: "Refused: `errors[0]` says what is wrong and what was kept.",
+        401: "No token, or one that is unknown or revoked.",
+        403: "The token has no access to this account.",
+        404: "No such script, version, deployment or secret.",
+        405: "This method is not supported by Skerry (yet).",
+        409: "The name is in use.",
+        413: "Too large.",
+        422: "The parameters or the JSON have another shape.",
+        503: "A part of the platform is away; nothing was changed.",
+    }.items()
+}
+
+
+def create_app() -> FastAPI:
+    """Wire the application; the routers are included in the order of the story."""
+    app = FastAPI(
+        title="Skerry",
+        version=VERSION,
+        description="Cloudflare's Workers API on your own machines.",
+        responses=_FAILURES,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for router in (
+        accounts.router,
+        scripts.router,
+        versions.router,
+        nodes.router,
+        uploads.router,
+        deployments.router,
+        secrets.router,
+        subdomains.router,
+        removal.router,
+    ):
+        app.include_router(router, prefix="/client/v4")
+    render_problems(app)
+    app.add_middleware(JsonWhateverItIsCalled)
+    app.add_middleware(RequestLog)
+    _serve_docs(app)
+
+    @app.get("/healthz", include_in_schema=False)
+    def health(session: DB) -> dict[str, str]:
+        session.execute(text("SELECT 1"))
+        return {"status": "ok"}
+
+    return app
+
+
+def _serve_docs(app: FastAPI) -> None:
+    """The API's page, with assets from the locked npm package: no other host is asked."""
+    if settings().swagger_directory.is_dir():
+        assets = StaticFiles(directory=settings().swagger_directory)
+        app.mount("/docs/assets", assets, name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Skerry API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+        )

@@ -1,0 +1,128 @@
+"""What a script can find on `env`: which kinds Skerry has, and what each must carry.
+
+The list of Cloudflare's kinds is cloudflare-api.md, section 3.
+"""
+
+import json
+import re
+from typing import Any
+
+from api.errors import NotSupported, ScriptRejected
+from api.settings import settings
+
+SECRET_KINDS = frozenset({"secret_text", "secret_key"})
+VARIABLE_KINDS = frozenset({"plain_text", "json"})
+# Content of a service-worker script, referred to by the name of a part of the upload.
+PART_KINDS = frozenset({"wasm_module", "text_blob", "data_blob"})
+SUPPORTED_KINDS = VARIABLE_KINDS | PART_KINDS | {"secret_text", "version_metadata", "inherit"}
+
+_NAME_LENGTH_MAX = 512
+# Anything goes into `env`, but control characters and half a surrogate pair only ever come from a
+# mistake.
+_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
+
+
+def check_bindings(bindings: Any) -> list[dict[str, Any]]:
+    """The bindings of an upload's metadata, if Skerry can give all of them.
+
+    Raises NotSupported with the name of the first binding that Skerry does not have yet, and
+    ScriptRejected for one that is malformed or too large.
+    """
+    if not isinstance(bindings, list):
+        raise ScriptRejected("`bindings` must be a list.")
+    limit = settings().variable_count_limit
+    if len(bindings) > limit:
+        raise ScriptRejected(
+            f"{len(bindings)} bindings are too many: a script has at most {limit}."
+        )
+    checked = [_check(binding) for binding in bindings]
+    names = [binding["name"] for binding in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise ScriptRejected(f"Two bindings are called {name}. Rename one of them.")
+    return checked
+
+
+def _check(binding: Any) -> dict[str, Any]:
+    if not isinstance(binding, dict):
+        raise ScriptRejected("Each binding must be an object with `name` and `type`.")
+    name, kind = binding.get("name"), binding.get("type")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH_MAX:
+        raise ScriptRejected(f"A binding needs a `name` of 1 to {_NAME_LENGTH_MAX} characters.")
+    if not isinstance(kind, str):
+        raise ScriptRejected(f"Binding {name} needs a `type`.")
+    if kind not in SUPPORTED_KINDS:
+        raise NotSupported(
+            f"Binding {name} of type {kind} is not supported by Skerry yet. Nothing was changed. "
+            "Remove it from the configuration to deploy; docs/compatibility.md lists what works."
+        )
+    _CHECKS[kind](name, binding)
+    kept = ("name", "type", *_FIELDS[kind])
+    return {field: binding[field] for field in kept if field in binding}
+
+
+def _nothing(name: str, binding: dict[str, Any]) -> None:
+    del name, binding
+
+
+def _check_inherit(name: str, binding: dict[str, Any]) -> None:
+    if not isinstance(binding.get("old_name", ""), str):
+        raise ScriptRejected(f"`old_name` of binding {name} must be text.")
+
+
+def _check_text(name: str, binding: dict[str, Any]) -> None:
+    text = binding.get("text")
+    # A secret without text means "keep it" and is turned into `inherit` before this.
+    if not isinstance(text, str):
+        raise ScriptRejected(f"Binding {name} needs a `text`.")
+    _refuse_nul(name, text)
+    _check_size(name, len(text.encode("utf-8", "surrogatepass")))
+
+
+def _check_json(name: str, binding: dict[str, Any]) -> None:
+    if "json" not in binding:
+        raise ScriptRejected(f"Binding {name} needs a `json` value.")
+    _refuse_nul(name, text := json.dumps(binding["json"]).replace("\\u0000", "\0"))
+    _check_size(name, len(text.encode()))
+
+
+def _check_part(name: str, binding: dict[str, Any]) -> None:
+    if not isinstance(binding.get("part"), str):
+        raise ScriptRejected(f"Binding {name} needs a `part`: the name of a part of the upload.")
+
+
+def _refuse_nul(name: str, text: str) -> None:
+    # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
+    if "\0" in text:
+        raise ScriptRejected(f"Binding {name} holds a NUL character, which cannot be stored.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ScriptRejected(f"Binding {name} is not valid Unicode: {error.reason}.") from error
+
+
+def _check_size(name: str, size_bytes: int) -> None:
+    limit = settings().variable_size_limit_bytes
+    if size_bytes > limit:
+        raise ScriptRejected(
+            f"Binding {name} has {size_bytes:,} bytes; a variable or secret has at most {limit:,}."
+        )
+
+
+_CHECKS = {
+    "plain_text": _check_text,
+    "secret_text": _check_text,
+    "json": _check_json,
+    "version_metadata": _nothing,
+    "inherit": _check_inherit,
+    **dict.fromkeys(PART_KINDS, _check_part),
+}
+# What a binding carries besides name and type; whatever else was sent is not kept.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "plain_text": ("text",),
+    "secret_text": ("text",),
+    "json": ("json",),
+    "version_metadata": (),
+    "inherit": ("old_name",),
+    **dict.fromkeys(PART_KINDS, ("part",)),
+}

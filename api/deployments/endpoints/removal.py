@@ -1,0 +1,24 @@
+from typing import Any
+
+from fastapi import APIRouter
+
+from api.deployments import flows
+from api.envelope import Envelope, answer
+from api.scripts.endpoints import ScriptName
+from api.security import CurrentActor
+
+router = APIRouter(prefix="/accounts/{account_id}/workers", tags=["scripts"])
+
+
+@router.delete("/services/{name}", response_model=Envelope[None])
+def delete_service(actor: CurrentActor, name: ScriptName, force: bool = False) -> dict[str, Any]:
+    """Delete a script with all its versions and secrets (the path that wrangler takes)."""
+    del force
+    return answer(None, flows.describe(flows.delete_script(actor.account_id, name, by=actor)))
+
+
+@router.delete("/scripts/{name}", response_model=Envelope[None])
+def delete_script(actor: CurrentActor, name: ScriptName, force: bool = False) -> dict[str, Any]:
+    """Delete a script with all its versions and secrets."""
+    del force
+    return answer(None, flows.describe(flows.delete_script(actor.account_id, name, by=actor)))

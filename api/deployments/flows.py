@@ -1,0 +1,304 @@
+"""What happens across chapters: from an upload to the nodes, and back out.
+
+Each flow opens its own short transactions, because between them it starts a bundle or waits for
+nodes. Never call one inside a transaction.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from api.accounts import service as accounts
+from api.accounts.actor import Actor
+from api.accounts.models import Account
+from api.clock import now
+from api.db import transaction
+from api.deployments import rollouts as rollout_service, service as deployments
+from api.deployments.models import Deployment, Rollout, RolloutState
+from api.errors import (
+    AlreadyExists,
+    BodyInvalid,
+    ScriptRejected,
+    SecretNotChangeable,
+    SecretNotFound,
+    VersionNotFound,
+)
+from api.scripts import service as scripts
+from api.scripts.models import Script
+from api.versions import checking, service as versions
+from api.versions.bundle import Upload
+from api.versions.models import Version
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What came of a flow."""
+
+    script: Script
+    version: Version
+    deployment: Deployment | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+# --- uploading --------------------------------------------------------------------------------
+
+
+def upload_and_deploy(
+    account_id: str,
+    name: str,
+    upload: Upload,
+    *,
+    by: Actor,
+    message: str = "",
+    subdomain: bool | None = None,
+    must_be_new: bool = False,
+) -> Deployed:
+    """Upload a version and send all traffic to it; the script is made if there is none.
+
+    `subdomain` switches the live URL on or off in the same step; None leaves it as it is.
+    """
+    scripts.check_name(name)
+
+    def write(session: Session, prepared: Upload, start: checking.Start) -> Deployed:
+        script = scripts.lock_or_create(session, account_id, name)
+        if must_be_new:
+            _refuse_existing(script)
+        if subdomain is not None:
+            script.subdomain_enabled = subdomain
+        version = versions.store(session, script, prepared, start, by=by)
+        deployment = deployments.deploy(
+            session,
+            script,
+            {version: 100},
+            message=message or upload.message,
+            triggered_by=upload.triggered_by,
+            by=by,
+        )
+        return Deployed(script, version, deployment)
+
+    if must_be_new:
+        with transaction() as session:
+            if found := scripts.find(session, account_id, name):
+                _refuse_existing(found)
+    return _upload(account_id, name, upload, write)
+
+
+def create_worker(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
+    """Make a script from a template, live at once; raises AlreadyExists for a name in use."""
+    return upload_and_deploy(account_id, name, upload, by=by, subdomain=True, must_be_new=True)
+
+
+def upload_version(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
+    """Upload a version of an existing script without deploying it."""
+    with transaction() as session:
+        scripts.get(session, account_id, name)
+
+    def write(session: Session, prepared: Upload, start: checking.Start) -> Deployed:
+        script = scripts.lock(session, account_id, name)
+        return Deployed(script, versions.store(session, script, prepared, start, by=by))
+
+    return _upload(account_id, name, upload, write)
+
+
+def _refuse_existing(script: Script) -> None:
+    # A script that was made a moment ago in this transaction has no version yet.
+    if script.version_number:
+        raise AlreadyExists(
+            f"There is a Worker called {script.name} already. Nothing was changed. "
+            "Open it, or choose another name."
+        )
+
+
+def _upload(
+    account_id: str,
+    name: str,
+    upload: Upload,
+    write: Callable[[Session, Upload, checking.Start], Deployed],
+) -> Deployed:
+    """Resolve bindings (transaction), start the bundle once (none), write it (transaction)."""
+    with transaction() as session:
+        before = scripts.find(session, account_id, name)
+        prepared = versions.resolved(session, before, upload)
+    start = checking.start_once(prepared, script_name=name)
+    with transaction() as session:
+        # Again: a secret may have been set while the bundle was starting.
+        prepared = versions.resolved(session, scripts.find(session, account_id, name), upload)
+        deployed = write(session, prepared, start)
+    warnings = [*upload.warnings, *start.warnings]
+    return Deployed(deployed.script, deployed.version, deployed.deployment, warnings)
+
+
+# --- deploying --------------------------------------------------------------------------------
+
+
+def deploy_version(
+    account_id: str,
+    name: str,
+    shares: Mapping[str, float],
+    *,
+    by: Actor,
+    message: str = "",
+    triggered_by: str = "promotion",
+) -> Deployment:
+    """Send traffic to versions that are there: a promotion, or a roll back to an older one."""
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        found = {versions.get(session, script, id_): int(share) for id_, share in shares.items()}
+        deployments.check_shares(shares)
+        return deployments.deploy(
+            session, script, found, message=message, triggered_by=triggered_by, by=by
+        )
+
+
+def roll_back(account_id: str, name: str, version_id: str, *, by: Actor) -> Deployment:
+    """Deploy an older version again."""
+    return deploy_version(
+        account_id, name, {version_id: 100}, by=by, message="Rollback", triggered_by="rollback"
+    )
+
+
+def settled(deployment: Deployment) -> list[Rollout]:
+    """Wait for the nodes; raises ScriptRejected when every one of them refused."""
+    rollouts = deployments.await_rollouts(deployment.id)
+    if rollouts and all(rollout.state == RolloutState.FAILED for rollout in rollouts):
+        raise ScriptRejected(
+            f"Deployment {deployment.id} was stored, but no node could start it, and the version "
+            f"before keeps answering. {rollouts[0].target.name} said: {rollouts[0].reason}"
+        )
+    return rollouts
+
+
+def describe(rollouts: list[Rollout]) -> list[str]:
+    """One sentence a target: what a deploy's answer says about the nodes."""
+    if not rollouts:
+        return ["No node is enrolled yet: the deployment is stored and waits for the first one."]
+    return [_describe(rollout) for rollout in rollouts]
+
+
+def _describe(rollout: Rollout) -> str:
+    name = rollout.target.name
+    if rollout.state == RolloutState.ACKNOWLEDGED and rollout.deployment_id is None:
+        return f"{name} withdrew it."
+    if rollout.state == RolloutState.ACKNOWLEDGED:
+        return f"{name} acknowledged generation {rollout.generation}."
+    if rollout.state == RolloutState.FAILED:
+        return f"{name} could not start it and keeps the version before: {rollout.reason}"
+    if rollout.state == RolloutState.SUPERSEDED:
+        return f"{name} was sent a newer deployment meanwhile."
+    return f"{name} has not answered yet; it gets the deployment as soon as it can be reached."
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+
+def change_secrets(
+    account_id: str,
+    name: str,
+    changes: Mapping[str, str | None],
+    *,
+    by: Actor,
+    message: str = "",
+    tag: str = "",
+    deploy: bool = True,
+) -> Deployed:
+    """A version that differs from the latest in its secrets only; None deletes one.
+
+    With `deploy` it gets all traffic, which raises SecretNotChangeable if the latest version is
+    not the deployed one: the change would put untested code live.
+    """
+    with transaction() as session:
+        script = scripts.get(session, account_id, name)
+        upload = _with_secrets(session, script, changes, deploying=deploy)
+    start = checking.start_once(upload, script_name=name)
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        upload = _with_secrets(session, script, changes, deploying=deploy)
+        upload = upload.annotated(message=message, tag=tag, triggered_by="secret")
+        version = versions.store(session, script, upload, start, by=by)
+        if not deploy:
+            return Deployed(script, version)
+        deployment = deployments.deploy(
+            session, script, {version: 100}, message=message, triggered_by="secret", by=by
+        )
+        return Deployed(script, version, deployment)
+
+
+def _with_secrets(
+    session: Session, script: Script, changes: Mapping[str, str | None], *, deploying: bool
+) -> Upload:
+    if not changes:
+        raise BodyInvalid("No secret is named that is to be set or deleted. Nothing was changed.")
+    latest = versions.latest(session, script)
+    if latest is None:
+        raise VersionNotFound(f"{script.name} has no version yet. Deploy it first.")
+    deployed = deployments.current(session, script)
+    live = [version.id for version, _ in deployed.shares] if deployed else []
+    if deploying and latest.id not in live:
+        raise SecretNotChangeable(
+            "The latest version is not the deployed one, so setting a secret would put it live. "
+            "Nothing was changed. Deploy the latest version first, or use "
+            "`wrangler versions secret put`."
+        )
+    upload = versions.as_upload(session, latest)
+    kept = [binding for binding in upload.bindings if binding["name"] not in changes]
+    _refuse_unknown(latest, changes)
+    added = [
+        {"name": secret, "type": "secret_text", "text": text}
+        for secret, text in changes.items()
+        if text is not None
+    ]
+    return upload.with_bindings(kept + added)
+
+
+def _refuse_unknown(latest: Version, changes: Mapping[str, str | None]) -> None:
+    present = {binding.name: binding.type for binding in latest.bindings}
+    for name, text in changes.items():
+        if text is None and present.get(name) != "secret_text":
+            raise SecretNotFound(f"There is no secret called {name}. Nothing was changed.")
+        if text is not None and present.get(name, "secret_text") != "secret_text":
+            raise AlreadyExists(
+                f"{name} is a binding of type {present[name]} already. Nothing was changed."
+            )
+
+
+# --- reachability and the end -----------------------------------------------------------------
+
+
+def set_subdomain(account_id: str, name: str, *, enabled: bool) -> tuple[Script, Deployment | None]:
+    """Switch the live URL on or off; the deployment that is rolled out again, if there is one."""
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        changed = script.subdomain_enabled != enabled
+        script.subdomain_enabled = enabled
+        deployment = deployments.current(session, script)
+        if changed and deployment is not None:
+            rollout_service.roll_out(session, script, deployment)
+        return script, deployment
+
+
+def rename_subdomain(account: Account, subdomain: str) -> None:
+    """Move every script of the account to host names under another subdomain."""
+    with transaction() as session:
+        mine = session.merge(account)
+        if not accounts.rename_subdomain(session, mine, subdomain):
+            return
+        # All scripts before any node: the order in which every flow locks.
+        for script in scripts.lock_all(session, mine.id):
+            deployment = deployments.current(session, script)
+            if script.subdomain_enabled and deployment is not None:
+                rollout_service.roll_out(session, script, deployment)
+
+
+def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
+    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes."""
+    del by  # the audit log will want it
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        script.deleted_at = now()
+        session.execute(delete(Deployment).where(Deployment.script_id == script.id))
+        versions.delete_all(session, script)
+        rollout_service.roll_out(session, script, None)
+        script_id = script.id
+    return deployments.await_withdrawal(script_id)

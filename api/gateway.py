@@ -1,0 +1,155 @@
+"""The node gateway: what nodes ask of the control plane, over TLS, on a port of its own.
+
+Both sides prove themselves: the control plane with a certificate of the CA whose fingerprint stands
+in the join token, the node with the credential it got when it enrolled.
+"""
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+
+from api.clock import now
+from api.db import DB, transaction
+from api.deployments import rollouts
+from api.errors import NotAuthenticated, Problem
+from api.middleware import RequestLog
+from api.nodes import authority, service
+from api.nodes.models import Node
+from api.versions import service as versions
+
+log = structlog.get_logger()
+_bearer = HTTPBearer(auto_error=False)
+GENERATION_MAX = 2**53
+
+
+class EnrolmentIn(BaseModel):
+    join_token: str
+    name: str
+    agent_url: str
+    csr: str
+
+
+class SlotReportIn(BaseModel):
+    script_id: str
+    generation: int = Field(ge=0, le=GENERATION_MAX)
+    state: str = Field(pattern="^(live|withdrawn|failed)$")
+    reason: str | None = None
+
+
+class ReportIn(BaseModel):
+    generation: int = Field(ge=0, le=GENERATION_MAX)
+    agent_version: str = ""
+    runtime_version: str = ""
+    runtime_compatibility_date: str = ""
+    sandbox: str = "none"
+    agent_url: str | None = None
+    slots: list[SlotReportIn] = []
+
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def calling_node(session: DB, credentials: Credentials) -> Node:
+    if credentials is None:
+        raise NotAuthenticated("Send the node's credential as `Authorization: Bearer …`.")
+    return service.recognise(session, credentials.credentials)
+
+
+CurrentNode = Annotated[Node, Depends(calling_node)]
+
+
+def create_gateway() -> FastAPI:
+    app = FastAPI(title="Skerry node gateway", openapi_url=None)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_middleware(RequestLog)
+    app.get("/edge/v1/ca")(get_ca)
+    app.post("/edge/v1/enrolments", status_code=201)(enrol)
+    app.get("/edge/v1/desired")(get_desired)
+    app.get("/edge/v1/modules/{digest}")(get_module)
+    app.post("/edge/v1/reports")(report)
+    return app
+
+
+def get_ca(session: DB) -> Response:
+    """The CA certificate; a node trusts it only if its digest is the join token's."""
+    return Response(authority.ensure(session).certificate, media_type="application/x-pem-file")
+
+
+def enrol(session: DB, body: EnrolmentIn) -> dict[str, Any]:
+    """Take a node in and hand it everything that is deployed as its first desired state."""
+    enrolment = service.enrol(session, body.join_token, body.name, body.agent_url, body.csr)
+    rollouts.catch_up(session, enrolment.node)
+    log.info("node_enrolled", node=body.name, node_id=enrolment.node.id)
+    return {
+        "node_id": enrolment.node.id,
+        "token": enrolment.token,
+        "push_key": enrolment.push_key,
+        "certificate": enrolment.certificate,
+        "ca": enrolment.ca,
+        "generation": 0,
+    }
+
+
+def get_desired(
+    session: DB, node: CurrentNode, since: Annotated[int, Query(ge=0, le=GENERATION_MAX)]
+) -> dict[str, Any]:
+    """Every slot that changed after `since`."""
+    # Read first: a change that comes in between is in the slots, and is simply asked for again.
+    generation = node.generation
+    return {"generation": generation, "slots": rollouts.desired(session, node, since)}
+
+
+def get_module(session: DB, node: CurrentNode, digest: str) -> Response:
+    del node
+    return Response(versions.content(session, digest), media_type="application/octet-stream")
+
+
+def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
+    """What the node runs; every report is a sign of life."""
+    with transaction() as session:
+        node = calling_node(session, credentials)
+        _note(node, body)
+        node_id, generation = node.id, node.generation
+    rollouts.record(
+        node_id,
+        (
+            rollouts.SlotReport(slot.script_id, slot.generation, slot.state, slot.reason or "")
+            for slot in body.slots
+        ),
+    )
+    return {"generation": generation}
+
+
+def _note(node: Node, body: ReportIn) -> None:
+    node.seen_at = now()
+    node.reported_generation = body.generation
+    node.agent_version = body.agent_version
+    node.runtime_version = body.runtime_version
+    node.runtime_compatibility_date = body.runtime_compatibility_date
+    node.sandbox = body.sandbox
+    if body.agent_url:
+        node.agent_url = service.checked_agent_url(body.agent_url)
+
+
+def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101
+    log.info("node_refused", path=request.url.path, reason=error.message)
+    return JSONResponse({"error": error.message}, status_code=error.status)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    log.info("node_request_invalid", path=request.url.path, reason=str(error))
+    return JSONResponse({"error": str(error)}, status_code=400)
+
+
+def _database_away(request: Request, error: Exception) -> JSONResponse:
+    log.error("database_away", path=request.url.path, reason=str(error))
+    return JSONResponse({"error": "the database does not answer"}, status_code=503)

@@ -1,0 +1,64 @@
+"""Pure ASGI middleware of the REST API."""
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import ids
+
+log = structlog.get_logger()
+
+_MULTIPART = b"multipart/form-data"
+
+
+class RequestLog:
+    """Gives every request an id, which the log, the tasks and the answer carry."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = ids.hex32()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status, started = 500, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"request-id", request_id.encode()))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            log.info(
+                "request_answered",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
+
+class JsonWhateverItIsCalled:
+    """Lets endpoints read a JSON body whatever its content type says (cloudflare-api.md, rule 1).
+
+    wrangler sends text/plain or merge-patch, curl a form's type, and some clients none at all.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            sent = dict(scope["headers"]).get(b"content-type", b"")
+            if not sent.lower().startswith(_MULTIPART):
+                others = [header for header in scope["headers"] if header[0] != b"content-type"]
+                scope["headers"] = [*others, (b"content-type", b"application/json")]
+        await self.app(scope, receive, send)

@@ -1,0 +1,152 @@
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path
+
+from api.accounts.endpoints import paged
+from api.clock import iso
+from api.db import DB
+from api.envelope import Envelope, PagedEnvelope, answer
+from api.errors import BodyInvalid
+from api.pagination import RequestedPage, page_of_list
+from api.scripts import service, urls
+from api.scripts.models import Script
+from api.scripts.schemas import (
+    ReferencesOut,
+    ScriptOut,
+    ScriptSettings,
+    ServiceOut,
+    SubdomainState,
+    WorkerOut,
+)
+from api.security import CurrentAccount
+
+router = APIRouter(prefix="/accounts/{account_id}", tags=["scripts"])
+ScriptName = Annotated[str, Path(description="The Worker's name.", examples=["my-app"])]
+
+SETTINGS_SIZE_MAX = 64 * 1024
+
+
+def times_of(script: Script) -> dict[str, str]:
+    return {"created_on": iso(script.created_at), "modified_on": iso(script.modified_at)}
+
+
+def tags_of(script: Script) -> list[str]:
+    tags = script.settings.get("tags")
+    return tags if isinstance(tags, list) else []
+
+
+def script_out(script: Script) -> dict[str, Any]:
+    return {"id": script.name, "tag": script.id, "tags": tags_of(script), **times_of(script)}
+
+
+@router.get("/workers/scripts", response_model=PagedEnvelope[list[ScriptOut]])
+def list_scripts(session: DB, account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
+    listing = service.page_of_scripts(session, account, page)
+    return paged(listing, [script_out(script) for script in listing.rows])
+
+
+@router.get("/workers/services/{name}", response_model=Envelope[ServiceOut])
+def get_service(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    """The script as wrangler asks for it before a deploy."""
+    script = service.get(session, account, name)
+    environment = {
+        "environment": "production",
+        **times_of(script),
+        # Always "wrangler": with "dash" it would compare configurations and ask questions.
+        "script": {**script_out(script), "last_deployed_from": "wrangler"},
+    }
+    return answer(
+        {
+            "id": script.name,
+            **times_of(script),
+            "default_environment": environment,
+            "environments": [environment],
+        }
+    )
+
+
+@router.get("/workers/workers", response_model=PagedEnvelope[list[WorkerOut]])
+def list_workers(session: DB, account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
+    listing = service.page_of_scripts(session, account, page)
+    return paged(listing, [worker_out(script) for script in listing.rows])
+
+
+@router.get("/workers/workers/{name}", response_model=Envelope[WorkerOut])
+def get_worker(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    """The script with its live URL, which newer wranglers print."""
+    return answer(worker_out(service.get(session, account, name)))
+
+
+def worker_out(script: Script) -> dict[str, Any]:
+    return {
+        "id": script.id,
+        "name": script.name,
+        "created_on": iso(script.created_at),
+        "updated_on": iso(script.modified_at),
+        "subdomain": {
+            "enabled": script.subdomain_enabled,
+            "previews_enabled": False,
+            # Also while it is off: wrangler reads it before it switches the subdomain on, and would
+            # print a workers.dev name without it.
+            "url": urls.origin(urls.hostname(script)),
+        },
+        "tags": tags_of(script),
+    }
+
+
+@router.get("/workers/scripts/{name}/subdomain", response_model=Envelope[SubdomainState])
+def get_script_subdomain(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    script = service.get(session, account, name)
+    return answer({"enabled": script.subdomain_enabled, "previews_enabled": False})
+
+
+@router.get("/workers/scripts/{name}/script-settings", response_model=Envelope[ScriptSettings])
+def get_script_settings(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    return answer(service.get(session, account, name).settings)
+
+
+@router.patch("/workers/scripts/{name}/script-settings", response_model=Envelope[ScriptSettings])
+def change_script_settings(
+    session: DB, account: CurrentAccount, name: ScriptName, body: Annotated[ScriptSettings, Body()]
+) -> dict[str, Any]:
+    """Change the settings that are named; the rest stays."""
+    script = service.get(session, account, name)
+    changes = body.model_dump(exclude_unset=True)
+    # Encoding refuses half a surrogate pair, which JSON can hold and nothing could ever show again.
+    if len(json.dumps(changes, ensure_ascii=False).encode()) > SETTINGS_SIZE_MAX:
+        raise BodyInvalid(f"Settings have at most {SETTINGS_SIZE_MAX:,} bytes.")
+    service.change_settings(script, changes)
+    return answer(script.settings)
+
+
+@router.get("/workers/scripts/{name}/references", response_model=Envelope[ReferencesOut])
+def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    """What depends on the script. Nothing can yet: there are no service bindings."""
+    service.get(session, account, name)
+    return answer({"services": {"incoming": []}, "durable_objects": [], "dispatch_outbounds": []})
+
+
+# Lists that wrangler reads while it deletes a script. They are empty because nothing of the kind can
+# be made yet; making one is answered with "not supported by Skerry yet".
+
+
+@router.get("/workers/tails/by-consumer/{name}", response_model=Envelope[list[dict[str, Any]]])
+def list_tail_producers(account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
+    """Scripts that send their tails to this one."""
+    del account, name
+    return answer([])
+
+
+@router.get(
+    "/workers/durable_objects/namespaces", response_model=PagedEnvelope[list[dict[str, Any]]]
+)
+def list_durable_objects(account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
+    del account
+    return paged(page_of_list([], page), [])
+
+
+@router.get("/storage/kv/namespaces", response_model=PagedEnvelope[list[dict[str, Any]]])
+def list_kv_namespaces(account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
+    del account
+    return paged(page_of_list([], page), [])

@@ -1,0 +1,46 @@
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from api import ids
+from api.accounts.models import Account
+from api.clock import now
+from api.db import Model
+
+
+class Script(Model):
+    """A name that can hold versions.
+
+    A deleted script stays as a tombstone (without versions and secrets), because nodes that are
+    away still have to learn that it is gone.
+    """
+
+    __tablename__ = "scripts"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str]
+    # Cloudflare's default: a script is reachable after POST …/subdomain, which wrangler sends.
+    subdomain_enabled: Mapped[bool] = mapped_column(default=False)
+    # What PATCH …/script-settings keeps: tags, logpush, tail_consumers, observability.
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    modified_at: Mapped[datetime] = mapped_column(default=now)
+    deleted_at: Mapped[datetime | None]
+    # The numbers last given to a version and to a deployment of this script.
+    version_number: Mapped[int] = mapped_column(default=0)
+    deployment_number: Mapped[int] = mapped_column(default=0)
+
+    account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)
+
+    __table_args__ = (
+        Index(
+            "uq_scripts_account_id_name_present",
+            "account_id",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )

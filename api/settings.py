@@ -1,0 +1,90 @@
+"""Every setting of the control plane, read once from the environment.
+
+`SKERRY_` prefixes all of them, but for `DATABASE_URL` and `REDIS_URL`, which hosts set by convention.
+"""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings of the processes api, dashboard, worker and beat."""
+
+    model_config = SettingsConfigDict(env_prefix="SKERRY_", extra="ignore")
+
+    # --- where things are -------------------------------------------------------------------
+    database_url: str = Field(
+        "postgresql+psycopg://localhost/skerry",
+        validation_alias=AliasChoices("DATABASE_URL", "SKERRY_DATABASE_URL"),
+    )
+    redis_url: str = Field(
+        "redis://localhost:6379/0", validation_alias=AliasChoices("REDIS_URL", "SKERRY_REDIS_URL")
+    )
+    # Fernet keys, one a line; the first encrypts, all decrypt, so that a key can be replaced.
+    master_key_file: Path = Path("master.key")
+    # The program that answers whether a bundle starts; the node's own builder, hence a program.
+    check_command: Annotated[list[str], NoDecode] = [sys.executable, "-m", "edge.check"]
+    swagger_directory: Path = CHECKOUT / "node_modules" / "swagger-ui-dist"
+
+    # --- addresses that people see ----------------------------------------------------------
+    apps_domain: str = "localhost"
+    apps_scheme: str = "http"
+    apps_http_port: int = 80  # printed in live URLs unless it is the scheme's own
+    public_url: str = "http://127.0.0.1:8700"
+    # The account that bootstrap makes is called this, and so is its subdomain.
+    account_name: str = "dev"
+
+    # --- the control plane's own listeners --------------------------------------------------
+    bind: str = "127.0.0.1"
+    port: int = 8700
+    gateway_bind: str = "127.0.0.1"
+    gateway_port: int = 8701
+
+    # --- limits -----------------------------------------------------------------------------
+    # Cloudflare's limit is 64 MB before compression (peers.md, section E).
+    script_size_limit_bytes: int = 64 * 1024 * 1024
+    # Room above the limit for base64, metadata and source maps, which are not stored.
+    upload_size_limit_bytes: int = 160 * 1024 * 1024
+    variable_size_limit_bytes: int = 5 * 1024
+    variable_count_limit: int = 128
+    # Twice what a start may take on a busy small machine; the node's check gives up at 10 s.
+    check_timeout_seconds: float = 20.0
+
+    # --- pushing ----------------------------------------------------------------------------
+    # How long the answer to a deploy waits for the nodes; the push itself goes on after it.
+    deploy_wait_seconds: float = 5.0
+    # A cell that starts and answers its probe takes 0.1 s; the rest is for a large bundle's way.
+    push_timeout_seconds: float = 30.0
+    # A rollout that is `sent` for longer than the push may take has lost its sender.
+    push_lost_after_seconds: float = 45.0
+    sweep_every_seconds: float = 10.0
+
+    # --- sessions and tokens ----------------------------------------------------------------
+    session_lifetime_days: int = 14
+    join_token_lifetime_hours: int = 1
+
+    @field_validator("check_command", mode="before")
+    @classmethod
+    def _split_command(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, value: str) -> str:
+        for scheme in ("postgresql://", "postgres://"):
+            if value.startswith(scheme):
+                return "postgresql+psycopg://" + value.removeprefix(scheme)
+        return value
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read from the environment at the first call."""
+    return Settings()

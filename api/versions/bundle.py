@@ -1,0 +1,88 @@
+"""What is uploaded: modules and what the metadata says about them."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from api import ids
+
+SOURCE_MAP = "sourcemap"
+# Content types of the parts (cloudflare-api.md, section 3) → the type of module a cell is given.
+TYPE_OF_CONTENT = {
+    "application/javascript+module": "esm",
+    "text/javascript+module": "esm",
+    "application/javascript": "cjs",
+    "text/javascript": "cjs",
+    "application/wasm": "wasm",
+    "application/octet-stream": "data",
+    "text/plain": "text",
+    "application/json": "json",
+    "text/x-python": "python",
+    "text/x-python-requirement": "python-requirement",
+    "application/source-map": SOURCE_MAP,
+}
+CONTENT_OF_TYPE = {kind: content for content, kind in reversed(TYPE_OF_CONTENT.items())}
+
+
+@dataclass(frozen=True)
+class UploadedModule:
+    """One file of a bundle."""
+
+    name: str
+    type: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return ids.digest(self.content)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A bundle on its way in: checked in form, not yet started."""
+
+    main_module: str
+    modules: list[UploadedModule]
+    syntax: str = "modules"  # or "service-worker"
+    bindings: list[dict[str, Any]] = field(default_factory=list)
+    keep_bindings: list[str] = field(default_factory=list)
+    compatibility_date: str = ""
+    compatibility_flags: list[str] = field(default_factory=list)
+    message: str = ""
+    tag: str = ""
+    triggered_by: str = "upload"
+    options: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(module.content) for module in self.modules)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole bundle: of its modules' names, types and digests, in order."""
+        listing = [self.main_module, self.syntax] + [
+            [module.name, module.type, module.digest] for module in self.modules
+        ]
+        canonical = json.dumps(listing, ensure_ascii=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def with_bindings(self, bindings: list[dict[str, Any]]) -> "Upload":
+        return replace(self, bindings=bindings)
+
+    def annotated(self, *, message: str, tag: str, triggered_by: str) -> "Upload":
+        return replace(self, message=message, tag=tag, triggered_by=triggered_by)
+
+
+def module_listing(upload: Upload) -> list[dict[str, Any]]:
+    """The `modules` of a spec: what a node needs to fetch and verify them."""
+    return [
+        {
+            "name": module.name,
+            "type": module.type,
+            "digest": module.digest,
+            "size_bytes": len(module.content),
+        }
+        for module in upload.modules
+    ]

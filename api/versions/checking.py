@@ -1,0 +1,97 @@
+"""Starting a bundle once, in a throw-away cell, before it is stored.
+
+The node's own config builder does it, as a program: the control plane imports nothing of the edge.
+"""
+
+import base64
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from api.errors import ScriptRejected, Unavailable
+from api.settings import CHECKOUT, settings
+from api.versions.bundle import Upload, module_listing
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a bundle said for itself when it was started."""
+
+    startup_ms: int
+    handlers: list[str]
+    warnings: list[str]
+
+
+def start_once(upload: Upload, *, script_name: str) -> Start:
+    """Start the bundle with its bindings; about 0.3 s, in no transaction.
+
+    Raises ScriptRejected with the runtime's own message, Unavailable if the check itself failed.
+    """
+    request = {
+        "spec": spec_of_upload(upload, script_name),
+        "modules": {
+            module.digest: base64.b64encode(module.content).decode() for module in upload.modules
+        },
+    }
+    timeout = settings().check_timeout_seconds
+    answer = _run(json.dumps(request).encode(), timeout=timeout)
+    if not answer["ok"]:
+        raise ScriptRejected(str(answer["message"]))
+    return Start(int(answer["startup_ms"]), list(answer["handlers"]), list(answer["warnings"]))
+
+
+def spec_of_upload(upload: Upload, script_name: str) -> dict[str, Any]:
+    """The spec a cell is built from, before the version has an id."""
+    digests = {module.name: module.digest for module in upload.modules}
+    return {
+        "syntax": upload.syntax,
+        "main_module": upload.main_module,
+        "compatibility_date": upload.compatibility_date,
+        "compatibility_flags": upload.compatibility_flags,
+        "modules": code_modules(upload),
+        "bindings": [cell_binding(binding, digests) for binding in upload.bindings],
+        "version_id": "00000000-0000-0000-0000-000000000000",
+        "script_name": script_name,
+    }
+
+
+def code_modules(upload: Upload) -> list[dict[str, Any]]:
+    """What a cell loads as modules: of a service-worker script only the script itself."""
+    listing = module_listing(upload)
+    if upload.syntax == "modules":
+        return listing
+    return [module for module in listing if module["name"] == upload.main_module]
+
+
+def cell_binding(binding: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+    """A binding as the spec has it: parts of the upload become digests."""
+    if "part" not in binding:
+        return binding
+    digest = digests.get(binding["part"])
+    if digest is None:
+        raise ScriptRejected(
+            f"Binding {binding['name']} refers to the part {binding['part']}, which is missing."
+        )
+    return {"name": binding["name"], "type": binding["type"], "digest": digest}
+
+
+def _run(text: bytes, *, timeout: float) -> dict[str, Any]:
+    command = settings().check_command
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, timeout=timeout, check=True, cwd=CHECKOUT
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        said = getattr(error, "stderr", b"") or b""
+        log.error("check_failed", reason=str(error), said=said.decode(errors="replace")[-2000:])
+        raise Unavailable(
+            "The bundle could not be checked, because the runtime's check program failed. "
+            "Nothing was stored. `./skerry doctor` says whether the runtime is in place."
+        ) from error
+    return answer

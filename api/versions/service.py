@@ -1,0 +1,180 @@
+"""Upload: immutable versions."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, exists, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from api.accounts.actor import Actor
+from api.bindings.models import Binding
+from api.bindings.resolution import resolve
+from api.clock import now
+from api.errors import VersionNotFound
+from api.pagination import Listing, Page, paginate
+from api.scripts.models import Script
+from api.versions import checking
+from api.versions.bundle import Upload, UploadedModule
+from api.versions.models import Module, Version, VersionModule
+
+# An upload inserts its modules and its version in one transaction; a day is far beyond any.
+UNREFERENCED_FOR = timedelta(days=1)
+
+
+def of_script(script: Script) -> Select[Version]:
+    """The one door to versions, newest first."""
+    return select(Version).where(Version.script_id == script.id).order_by(Version.number.desc())
+
+
+def latest(session: Session, script: Script) -> Version | None:
+    return session.scalar(of_script(script).limit(1))
+
+
+def get(session: Session, script: Script, version_id: str) -> Version:
+    version = session.scalar(of_script(script).where(Version.id == version_id))
+    if version is None:
+        raise VersionNotFound(f"{script.name} has no version {version_id}.")
+    return version
+
+
+def page_of_versions(session: Session, script: Script, page: Page) -> Listing[Version]:
+    return paginate(session, of_script(script), page)
+
+
+def resolved(session: Session, script: Script | None, upload: Upload) -> Upload:
+    """The upload with the bindings that it keeps and inherits from the latest version."""
+    before = latest(session, script) if script else None
+    previous = [binding.revealed() for binding in before.bindings] if before else []
+    return upload.with_bindings(resolve(upload.bindings, previous, upload.keep_bindings))
+
+
+def store(
+    session: Session, script: Script, upload: Upload, start: checking.Start, *, by: Actor
+) -> Version:
+    """Insert a version of the locked script from an upload that is resolved and has started."""
+    script.version_number += 1
+    script.modified_at = now()
+    version = Version(
+        script=script,
+        number=script.version_number,
+        digest=upload.digest,
+        size_bytes=upload.size_bytes,
+        syntax=upload.syntax,
+        main_module=upload.main_module,
+        compatibility_date=upload.compatibility_date,
+        compatibility_flags=upload.compatibility_flags,
+        handlers=start.handlers,
+        options=upload.options,
+        message=upload.message,
+        tag=upload.tag,
+        triggered_by=upload.triggered_by,
+        source=by.source,
+        author_id=by.id,
+        author_email=by.email,
+        startup_ms=start.startup_ms,
+    )
+    for position, module in enumerate(upload.modules):
+        _store_module(session, module)
+        version.modules.append(
+            VersionModule(
+                name=module.name, position=position, type=module.type, digest=module.digest
+            )
+        )
+    version.bindings = [Binding.of(b, position) for position, b in enumerate(upload.bindings)]
+    session.add(version)
+    session.flush()
+    return version
+
+
+def _store_module(session: Session, module: UploadedModule) -> None:
+    statement = insert(Module).values(
+        digest=module.digest,
+        content=module.content,
+        size_bytes=len(module.content),
+        uploaded_at=now(),
+    )
+    # Touching the row that is there keeps the pruning away from it.
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Module.digest], set_={"uploaded_at": statement.excluded.uploaded_at}
+        )
+    )
+
+
+def as_upload(session: Session, version: Version) -> Upload:
+    """A stored version as an upload, for a new version that differs in its bindings only."""
+    return Upload(
+        main_module=version.main_module,
+        syntax=version.syntax,
+        modules=[
+            UploadedModule(module.name, module.type, content(session, module.digest))
+            for module in version.modules
+        ],
+        bindings=[binding.revealed() for binding in version.bindings],
+        compatibility_date=version.compatibility_date,
+        compatibility_flags=version.compatibility_flags,
+        options=version.options,
+    )
+
+
+def content(session: Session, digest: str) -> bytes:
+    """The bytes of a module; raises VersionNotFound if nobody has uploaded it."""
+    found = session.scalar(select(Module.content).where(Module.digest == digest))
+    if found is None:
+        raise VersionNotFound(f"There is no module {digest}.")
+    return found
+
+
+def spec(version: Version) -> dict[str, Any]:
+    """What a cell is built from. Secrets are in it: it goes to a node over TLS and nowhere else."""
+    digests = {module.name: module.digest for module in version.modules}
+    modules = [
+        {
+            "name": module.name,
+            "type": module.type,
+            "digest": module.digest,
+            "size_bytes": module.module.size_bytes,
+        }
+        for module in version.modules
+        if version.syntax == "modules" or module.name == version.main_module
+    ]
+    return {
+        "syntax": version.syntax,
+        "main_module": version.main_module,
+        "compatibility_date": version.compatibility_date,
+        "compatibility_flags": version.compatibility_flags,
+        "modules": modules,
+        "bindings": [_cell_binding(version, binding, digests) for binding in version.bindings],
+        "version_id": version.id,
+        "script_name": version.script.name,
+    }
+
+
+def _cell_binding(version: Version, binding: Binding, digests: dict[str, str]) -> dict[str, Any]:
+    if binding.type == "version_metadata":
+        timestamp = version.created_at.isoformat()
+        return {
+            "name": binding.name,
+            "type": binding.type,
+            "id": version.id,
+            "tag": version.tag,
+            "timestamp": timestamp,
+        }
+    return checking.cell_binding(binding.revealed(), digests)
+
+
+def delete_all(session: Session, script: Script) -> None:
+    """Delete every version with its bindings and secrets; modules go with the next pruning."""
+    session.execute(delete(Version).where(Version.script_id == script.id))
+
+
+def prune_modules(session: Session) -> int:
+    """Delete modules that no version refers to; gives their number."""
+    referenced = exists().where(VersionModule.digest == Module.digest)
+    pruned = session.scalars(
+        delete(Module)
+        .where(~referenced, Module.uploaded_at < now() - UNREFERENCED_FOR)
+        .returning(Module.digest)
+    )
+    return len(pruned.all())

@@ -1,0 +1,43 @@
+"""The dashboard: an ASGI app of its own that calls `api.<noun>.service` in the same process."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from dashboard import csrf, errors
+from dashboard.headers import SecurityHeaders
+from dashboard.pages import create, deployments, login, scripts, setup, theme, versions
+from dashboard.session import HOME
+from dashboard.templating import STATIC
+
+
+class OwnFiles(StaticFiles):
+    """Files of ours: kept for a year under an address with their digest, else asked for again."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        versioned = scope["query_string"].startswith(b"v=")
+        kept = "public, max-age=31536000, immutable" if versioned else "no-cache"
+        response.headers["Cache-Control"] = kept
+        return response
+
+
+def create_app() -> ASGIApp:
+    """The dashboard with every page; needs the settings and database of the control plane."""
+    options: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    app = FastAPI(title="Skerry dashboard", dependencies=[Depends(csrf.check)], **options)
+    app.mount("/static", OwnFiles(directory=STATIC), name="static")
+    app.get("/")(home)
+    for noun in (setup, login, theme, create, scripts, deployments, versions):
+        app.include_router(noun.router)
+    errors.install(app)
+    # Around everything, so that the page for an unexpected error carries the headers too.
+    return SecurityHeaders(app)
+
+
+def home() -> Response:
+    return RedirectResponse(HOME, status_code=303)

@@ -1,0 +1,35 @@
+"""A form as it was sent, and what is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Generous for anything a person types; keeps a megabyte out of a password hash.
+TEXT_LENGTH_MAX = 1000
+
+
+@dataclass
+class Form:
+    """Values by field name, and one sentence for each field that will not do.
+
+    An error under the empty name is about the form as a whole.
+    """
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        return not self.errors
+
+    def refuse(self, name: str, message: str) -> None:
+        """Note what is wrong with a field; the first thing found stays."""
+        self.errors.setdefault(name, message)
+
+    def require(self, name: str, message: str) -> str:
+        """The text of a field, refused when there is none or it cannot be stored."""
+        value = self.values.get(name, "")
+        if not value.strip():
+            self.refuse(name, message)
+        elif "\0" in value or len(value) > TEXT_LENGTH_MAX:
+            self.refuse(name, f"Use at most {TEXT_LENGTH_MAX:,} ordinary characters.")
+        return value

@@ -1,0 +1,126 @@
+"""Workers: the list, one Worker's overview and settings, its end."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form as Field, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from api.accounts.models import Member
+from api.db import DB, transaction
+from api.deployments import flows, service as deployments
+from api.pagination import LAST_PAGE, Page
+from api.scripts import service as scripts
+from api.scripts.models import Script
+from api.scripts.urls import hostname, origin, script_url
+from api.versions import service as versions
+from dashboard import flash, progress
+from dashboard.addresses import ScriptName, worker_path
+from dashboard.forms import Form
+from dashboard.pages.versions import rows_of
+from dashboard.paging import Paging
+from dashboard.session import CurrentActor, CurrentMember
+from dashboard.templating import render
+
+PER_PAGE = 25
+# On the overview; the versions' own tab has them all.
+RECENT_VERSIONS = 5
+router = APIRouter()
+PageNumber = Annotated[int, Query(ge=1, le=LAST_PAGE)]
+Text = Annotated[str, Field()]
+
+
+@router.get("/workers")
+def index(
+    request: Request, session: DB, member: CurrentMember, search: str = "", page: PageNumber = 1
+) -> Response:
+    search = search.replace("\0", "").strip()
+    wanted = Page(page=page, per_page=PER_PAGE)
+    listing = scripts.page_of_scripts(session, member.account, wanted, search)
+    return render(
+        request,
+        "scripts/index.html",
+        "scripts/_list.html",
+        workers=[(script, script_url(script)) for script in listing.rows],
+        paging=Paging(
+            "/workers", page, PER_PAGE, listing.total, {"search": search} if search else {}
+        ),
+        search=search,
+    )
+
+
+@router.get("/workers/{name}")
+def show(
+    request: Request,
+    session: DB,
+    member: CurrentMember,
+    name: ScriptName,
+    created: str | None = None,
+) -> Response:
+    script = scripts.get(session, member.account, name)
+    live = deployments.current(session, script)
+    rollouts = deployments.rollouts(session, live) if live else []
+    recent = versions.page_of_versions(session, script, Page(per_page=RECENT_VERSIONS))
+    context: dict[str, Any] = {
+        **worker(script),
+        "deployment": live,
+        "version": live.shares[0][0] if live else None,
+        "progress": progress.of(live, rollouts) if live else None,
+    }
+    if created is not None:
+        return render(request, "scripts/created.html", **context)
+    rows = rows_of(recent.rows, live, member)
+    return render(request, "scripts/show.html", rows=rows, version_count=recent.total, **context)
+
+
+def worker(script: Script) -> dict[str, Any]:
+    """What every page of one Worker needs."""
+    return {"script": script, "url": script_url(script), "address": origin(hostname(script))}
+
+
+@router.get("/workers/{name}/settings")
+def edit(request: Request, session: DB, member: CurrentMember, name: ScriptName) -> Response:
+    script = scripts.get(session, member.account, name)
+    return render(request, "scripts/settings.html", form=Form(), **worker(script))
+
+
+@router.post("/workers/{name}/subdomain")
+def update_subdomain(
+    request: Request, actor: CurrentActor, name: ScriptName, enabled: Annotated[bool, Field()]
+) -> Response:
+    flows.set_subdomain(actor.account_id, name, enabled=enabled)
+    response = RedirectResponse(worker_path(name, "settings"), status_code=303)
+    said = "answers at its live URL" if enabled else "no longer answers at its live URL"
+    flash.put(request, response, f"{name} {said}, within seconds on every node.")
+    return response
+
+
+@router.get("/workers/{name}/delete")
+def confirm(request: Request, session: DB, member: CurrentMember, name: ScriptName) -> Response:
+    return _confirmation(request, session, member, name, Form())
+
+
+@router.post("/workers/{name}/delete")
+def destroy(
+    request: Request, actor: CurrentActor, name: ScriptName, typed_name: Text = ""
+) -> Response:
+    form = Form({"typed_name": typed_name})
+    form.require("typed_name", f"Type {name} to delete it.")
+    if typed_name.strip() != name:
+        form.refuse("typed_name", f"That is not its name. Type {name} to delete it.")
+    if not form.valid:
+        with transaction() as session:
+            script = scripts.get(session, actor.account_id, name)
+            return render(
+                request, "scripts/delete.html", status_code=422, form=form, **worker(script)
+            )
+    flows.delete_script(actor.account_id, name, by=actor)
+    response = RedirectResponse("/workers", status_code=303)
+    flash.put(
+        request, response, f"{name} was deleted. Its live URL stops answering within seconds."
+    )
+    return response
+
+
+def _confirmation(request: Request, session: DB, member: Member, name: str, form: Form) -> Response:
+    script = scripts.get(session, member.account, name)
+    return render(request, "scripts/delete.html", form=form, **worker(script))

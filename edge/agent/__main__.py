@@ -1,0 +1,87 @@
+"""python -m edge.agent --dir NODE_DIR --name … | python -m edge.agent stop --dir NODE_DIR"""
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from edge.agent import logs
+from edge.agent.ending import AgentRunningError, end_agent, end_node, take_lock
+from edge.agent.enrolment import EnrolmentError
+from edge.agent.front.haproxy import FrontError
+from edge.agent.node import Node
+from edge.agent.sealing import SealError
+from edge.agent.settings import Settings, SettingsError, read_settings
+from edge.keeper import KeeperError, raise_descriptor_limit
+from edge.paths import NodePaths
+from edge.runtime.binary import RuntimeMissingError
+from edge.runtime.compatibility import CompatibilityUnknownError
+
+EXPECTED = (
+    AgentRunningError,
+    CompatibilityUnknownError,
+    EnrolmentError,
+    FrontError,
+    KeeperError,
+    PermissionError,
+    RuntimeMissingError,
+    SealError,
+    SettingsError,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+async def run(settings: Settings, paths: NodePaths) -> None:
+    """Until SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    node = Node(settings, paths)
+    try:
+        await node.start(asked.set)
+        await asked.wait()
+    finally:
+        await node.stop()
+        if settings.stop_all_on_exit:
+            await end_node(paths)
+    log.info("agent_stopped")
+    node.raise_failure()
+
+
+async def stop(paths: NodePaths) -> None:
+    await end_agent(paths)
+    await end_node(paths)
+
+
+def main(arguments: list[str]) -> int:
+    logs.set_up()
+    try:
+        if arguments[:1] == ["stop"]:
+            parser = argparse.ArgumentParser(prog="python -m edge.agent stop")
+            parser.add_argument("--dir", required=True, type=Path)
+            asyncio.run(stop(NodePaths.of(parser.parse_args(arguments[1:]).dir)))
+            return 0
+        settings = read_settings(arguments)
+        paths = NodePaths.of(settings.directory)
+        paths.make()
+        lock = take_lock(paths)
+        # No core dump may hold a decrypted spec.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        raise_descriptor_limit()
+        asyncio.run(run(settings, paths))
+        os.close(lock)
+    except EXPECTED as error:
+        log.error("agent_failed", reason=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

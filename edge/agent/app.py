@@ -1,0 +1,118 @@
+"""The agent's HTTP API: receives pushes and says how the node is. Reached by the control plane only."""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edge.agent.bundles import DigestError, verify
+from edge.agent.desired import DesiredSlot, read_slot
+from edge.wire import Fields, WireError
+
+# 64 MiB of modules as base64, and room for specs.
+PUSH_BYTES = 96 * 1024 * 1024
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Push:
+    generation: int
+    """The node's newest, which this push may be only a part of."""
+    slots: tuple[DesiredSlot, ...]
+    files: dict[str, bytes]
+
+
+class RefusedError(Exception):
+    """The request is answered with this status and message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def read_push(body: bytes) -> Push:
+    """Raises WireError; nothing of a malformed push is used."""
+    try:
+        fields = Fields(json.loads(body), "push")
+    except ValueError as error:
+        raise WireError(f"push is not JSON: {error}") from error
+    modules = fields.get("modules")
+    if modules is not None and not isinstance(modules, dict):
+        raise WireError("push.modules must be an object")
+    files = {digest: _content(digest, text) for digest, text in (modules or {}).items()}
+    return Push(
+        generation=fields.whole_number("generation"),
+        slots=fields.objects("slots", read_slot),
+        files=files,
+    )
+
+
+def _content(digest: str, text: object) -> bytes:
+    if not isinstance(text, str):
+        raise WireError(f"push.modules[{digest}] must be base64")
+    try:
+        content = base64.b64decode(text, validate=True)
+        verify(digest, content)
+    except (binascii.Error, DigestError) as error:
+        raise WireError(f"push.modules[{digest}]: {error}") from error
+    return content
+
+
+def create_app(
+    *,
+    push_key: str,
+    take: Callable[[Push], Awaitable[dict[str, object]]],
+    status: Callable[[], dict[str, object]],
+) -> Starlette:
+    async def push(request: Request) -> Response:
+        _authorize(request, push_key)
+        try:
+            received = await asyncio.to_thread(read_push, await _body(request))
+        except WireError as error:
+            log.warning("push_refused", reason=str(error))
+            raise RefusedError(400, str(error)) from error
+        return JSONResponse(await take(received))
+
+    async def show_status(request: Request) -> Response:
+        _authorize(request, push_key)
+        return JSONResponse(status())
+
+    return Starlette(
+        routes=[
+            Route("/push", push, methods=["POST"]),
+            Route("/status", show_status, methods=["GET"]),
+        ],
+        exception_handlers={RefusedError: _refuse},
+    )
+
+
+def _authorize(request: Request, push_key: str) -> None:
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {push_key}".encode()):
+        raise RefusedError(401, "The push key is missing or wrong.")
+
+
+async def _body(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > PUSH_BYTES:
+            raise RefusedError(413, f"A push has at most {PUSH_BYTES} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, RefusedError) else 500
+    return JSONResponse({"error": str(error)}, status_code=status)

@@ -1,0 +1,1 @@
+"""Cells: one workerd process per script version, started, probed, watched, exchanged, ended."""

@@ -1,0 +1,194 @@
+"""One cell: a process, its two held sockets, what it prints."""
+
+import asyncio
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.agent.cells.confinement import Confinement
+from edge.agent.cells.limits import NICENESS, Limits, Outcome
+from edge.agent.cells.output import Output
+from edge.agent.cells.probe import ProbeError, probe
+from edge.agent.processes import Identity, Process
+from edge.agent.state import CellRecord
+from edge.runtime import messages
+from edge.runtime.binary import Runtime
+from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
+from edge.runtime.trial import memory_file
+
+# workerd ends open requests on SIGTERM by itself; by then the front has ended their sessions.
+END_SECONDS = 10.0
+
+
+class StartError(RuntimeError):
+    """The cell does not start; the message is the runtime's own, for the script's author."""
+
+
+class CellKilledError(StartError):
+    """Somebody killed the process while it started: no fault of the script."""
+
+
+@dataclass(frozen=True)
+class CellPaths:
+    main: Path
+    control: Path
+    fifo: Path
+
+
+def role_of(cell: CellRecord) -> str:
+    return f"cell:{cell.name}"
+
+
+def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Confinement) -> str:
+    """Of everything a cell is built from: another digest means that it should be exchanged."""
+    platform = (PLATFORM_FILES / "platform.js").read_bytes()
+    built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
+    text = json.dumps(built, sort_keys=True).encode()
+    return hashlib.sha256(text + platform).hexdigest()
+
+
+class Cell:
+    """Sockets are held by the keeper, so the process may come and go behind them."""
+
+    def __init__(
+        self,
+        record: CellRecord,
+        paths: CellPaths,
+        listeners: dict[str, socket.socket],
+        node: Path,
+    ) -> None:
+        self.record = record
+        self.paths = paths
+        self.output = Output(paths.fifo, record.name, record.script_id, record.version_id)
+        self.process: Process | None = None
+        self.starting = asyncio.Lock()
+        self.blocked = False
+        """Not started for a while, because it was killed again and again."""
+        self.last_outcome: Outcome | None = None
+        """The limit that ended one of its processes, the last one that did."""
+        self._killed_for: Outcome | None = None
+        self._retired = False
+        self._listeners = listeners
+        self._node = node
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and not self.process.ended
+
+    def describe(self) -> dict[str, object]:
+        """For the node's status."""
+        running = self.process if self.running else None
+        waiting = "blocked" if self.blocked else "starting"
+        state = "draining" if self._retired else "serving" if running else waiting
+        return {
+            "version_id": self.record.version_id,
+            "pid": running.pid if running else None,
+            "state": state,
+            "last_outcome": self.last_outcome,
+        }
+
+    def retire(self) -> None:
+        """Never started again from here on."""
+        self._retired = True
+
+    def retired(self) -> bool:
+        return self._retired
+
+    def adopt(self, identity: Identity) -> bool:
+        """Take over the process an earlier agent started for this cell, if it still lives."""
+        if identity.role() != (str(self._node), role_of(self.record)):
+            return False
+        self.process = Process.adopt(identity)
+        return self.process is not None
+
+    async def spawn(
+        self, runtime: Runtime, build: Build, limits: Limits, confinement: Confinement, uid: int
+    ) -> Process:
+        """Start the process behind the held sockets; `answers` tells when it is up."""
+        self.output.clear()
+        self._killed_for = None
+        listeners = {name: self._listeners[name].fileno() for name in (MAIN_SOCKET, CONTROL_SOCKET)}
+        writing_end = self.output.writing_end()
+        try:
+            with memory_file(cell_config(runtime, build, limits.heap_mib)) as config:
+                self.process = await confinement.start(
+                    role_of(self.record),
+                    uid,
+                    config.fileno(),
+                    listeners,
+                    writing_end,
+                    data_bytes=limits.data_bytes,
+                    niceness=NICENESS,
+                )
+        finally:
+            os.close(writing_end)
+        return self.process
+
+    async def answers(self, process: Process, service: str, seconds: float) -> None:
+        """Wait until the probe is answered. Else the process is killed and StartError raised."""
+        asking = asyncio.ensure_future(probe(self.paths.control, self.record.version_id))
+        ending = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait(
+                {asking, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not asking.done():
+                raise self._failure(process, service)
+            asking.result()
+        except (ProbeError, OSError) as error:
+            raise StartError(f"The cell does not answer its probe: {error}") from error
+        finally:
+            ending.cancel()
+            if not asking.done() or asking.cancelled() or asking.exception():
+                asking.cancel()
+                await process.end(signal.SIGKILL)
+
+    def _failure(self, process: Process, service: str) -> StartError:
+        if not process.ended:
+            return StartError("Script startup exceeded time limit")
+        message = messages.failure(self.output.said(), service)
+        killed = process.exit_status == -signal.SIGKILL
+        return CellKilledError(message) if killed else StartError(message)
+
+    def kill(self, outcome: Outcome) -> None:
+        """It has used more than it may."""
+        if self.process and not self.process.ended:
+            self._killed_for = outcome
+            self.process.send(signal.SIGKILL)
+
+    def ended_for(self) -> Outcome | None:
+        """Which limit ended the process, None when none did."""
+        outcome = self._killed_for
+        if outcome is None and not self._retired and messages.ran_out_of_memory(self.output.said()):
+            outcome = Outcome.EXCEEDED_MEMORY
+        self.last_outcome = outcome or self.last_outcome
+        return outcome
+
+    def refuse_waiting(self) -> None:
+        """Close the connections that nobody has accepted: their visitors have their answer, and a
+        request that was answered must not run later."""
+        listener = self._listeners[MAIN_SOCKET]
+        readable = select.poll()
+        readable.register(listener, select.POLLIN)
+        while readable.poll(0):
+            connection, _ = listener.accept()
+            connection.close()
+
+    async def end(self) -> None:
+        if self.process:
+            await self.process.end(grace=END_SECONDS)
+
+    def forget(self) -> None:
+        """The cell goes on without the agent."""
+        if self.process:
+            self.process.forget()
+        self.output.close()

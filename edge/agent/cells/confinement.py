@@ -1,0 +1,116 @@
+"""Where a cell runs: which user it is, what it can reach, and how its process is found in there."""
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Identity, Process
+from edge.paths import NodePaths
+from edge.runtime.config import Door
+from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
+
+# bubblewrap tells its child's pid as soon as it has forked.
+INFO_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Confinement:
+    sandbox: Sandbox
+    paths: NodePaths
+
+    @property
+    def summary(self) -> str:
+        """Part of a cell's digest: another sandbox, another cell."""
+        return f"{self.sandbox.level} {self._egress_path()}"
+
+    def door(self, account_id: str) -> Door:
+        return Door(self._egress_path(), account_id)
+
+    async def start(
+        self,
+        role: str,
+        uid: int,
+        config: int,
+        listeners: dict[str, int],
+        output: int,
+        *,
+        data_bytes: int,
+        niceness: int,
+    ) -> Process:
+        """Start workerd on these sockets. The process answered is workerd itself."""
+        sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
+        passed = [config, *listeners.values()]
+        node = self.paths.root
+        if self.sandbox.level is Level.NONE:
+            command = self.sandbox.serve(uid, [], config, *sockets)
+            return Process.start(
+                command,
+                node=node,
+                role=role,
+                pass_fds=passed,
+                output=output,
+                data_bytes=data_bytes,
+                niceness=niceness,
+            )
+        readable, writable = os.pipe()
+        try:
+            command = self.sandbox.serve(uid, self._options(role, writable), config, *sockets)
+            process = Process.start(
+                command,
+                node=node,
+                role=f"sandbox:{role}",
+                pass_fds=[*passed, writable],
+                output=output,
+                data_bytes=data_bytes,
+                niceness=niceness,
+            )
+        except OSError:
+            os.close(readable)
+            raise
+        finally:
+            os.close(writable)
+        inner = await asyncio.to_thread(_inner, readable)
+        if inner:
+            process.contains(inner)
+        return process
+
+    def _options(self, role: str, info: int) -> Sequence[str]:
+        return [
+            *door_options(self.paths.doors),
+            *("--info-fd", str(info)),
+            # By these an agent that starts finds the cells of the one before it.
+            *("--setenv", NODE_VARIABLE, str(self.paths.root), "--setenv", ROLE_VARIABLE, role),
+        ]
+
+    def _egress_path(self) -> str:
+        path = self.paths.egress_socket
+        return str(path if self.sandbox.level is Level.NONE else Path(DOORS) / path.name)
+
+
+def _inner(info: int) -> Identity | None:
+    """The sandbox's first process, None when bubblewrap ended without one. Closes the pipe."""
+    said = b""
+    deadline = time.monotonic() + INFO_SECONDS
+    with os.fdopen(info, "rb", buffering=0) as pipe:
+        while b"}" not in said:
+            left = max(deadline - time.monotonic(), 0)
+            chunk = pipe.read(4096) if _readable(info, left) else b""
+            if not chunk:
+                return None
+            said += chunk
+    with contextlib.suppress(ValueError, KeyError):
+        return Identity.of(json.loads(said)["child-pid"])
+    return None
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    """Unlike `select`, for any number of descriptors in this process."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -1,0 +1,210 @@
+"""All cells of a node: which exist, how each is made, and how it is taken away again."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import structlog
+
+from edge.agent.bundles import Bundles, DigestError
+from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, build_digest
+from edge.agent.cells.confinement import Confinement
+from edge.agent.cells.limits import Limits
+from edge.agent.desired import Version
+from edge.agent.processes import Process
+from edge.agent.settings import Settings
+from edge.agent.sockets import Sockets
+from edge.agent.state import CellRecord, State
+from edge.keeper import KeeperError
+from edge.paths import NodePaths
+from edge.runtime.binary import Runtime
+from edge.runtime.compatibility import effective_date
+from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, Build
+from edge.runtime.sandbox import Sandbox
+from edge.spec import Spec, SpecError, read_spec
+from edge.wire import WireError
+
+# A start that somebody kills is made again this often before the version counts as failed.
+KILLED_STARTS = 2
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Fleet:
+    """Makes and ends cells; knows which one serves each script."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        paths: NodePaths,
+        runtime: Runtime,
+        limits: Limits,
+        newest_date: str,
+        sockets: Sockets,
+        state: State,
+        bundles: Bundles,
+        sandbox: Sandbox,
+    ) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._runtime = runtime
+        self._limits = limits
+        self._newest_date = newest_date
+        self._sockets = sockets
+        self._state = state
+        self._bundles = bundles
+        self._confinement = Confinement(sandbox, paths)
+        self._serving: dict[str, Cell] = {}
+        self._retiring: dict[int, Cell] = {}
+        # A start is 27 ms of CPU; more at once than this only makes all of them late.
+        self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
+
+    def serving(self, script_id: str) -> Cell | None:
+        return self._serving.get(script_id)
+
+    def all(self) -> list[Cell]:
+        return [*self._serving.values(), *self._retiring.values()]
+
+    def front_servers(self) -> dict[int, dict[str, Path]]:
+        """Socket by cell name by slot number, of every cell that serves."""
+        servers: dict[int, dict[str, Path]] = {}
+        for cell in self._serving.values():
+            servers.setdefault(cell.record.slot_number, {})[cell.name] = cell.paths.main
+        return servers
+
+    def outdated(self, cell: Cell, version: Version) -> bool:
+        """Whether this cell is not what this version would be built to today."""
+        same = cell.record.version_id == version.version_id
+        return not same or cell.record.digest != self._digest(version)
+
+    async def create(self, script_id: str, number: int, version: Version) -> Cell:
+        """A new cell that answers its probe and has no visitor yet. Raises StartError, and then
+        nothing of it is left."""
+        build = await self._build(script_id, version)
+        record = self._state.add_cell(script_id, version.version_id, self._digest(version), number)
+        try:
+            cell = await self.open(record)
+        except (KeeperError, OSError) as error:
+            self._state.remove_cell(record)
+            raise StartError(f"The node cannot open the cell's sockets: {error}") from error
+        try:
+            await self._run_to_probe(cell, build)
+        except StartError:
+            await self.remove(cell)
+            raise
+        return cell
+
+    async def _run_to_probe(self, cell: Cell, build: Build) -> None:
+        for _ in range(KILLED_STARTS):
+            try:
+                await self._run(cell, build)
+            except CellKilledError:
+                log.warning("cell_killed_at_start", cell=cell.name)
+            else:
+                return
+        await self._run(cell, build)
+
+    async def open(self, record: CellRecord) -> Cell:
+        """The cell of a record, with its sockets held, without a process."""
+        paths = self._cell_paths(record)
+        paths.main.parent.mkdir(mode=0o700, exist_ok=True)
+        listeners = {
+            MAIN_SOCKET: await self._sockets.bind(f"{record.name}/main", f"unix:{paths.main}"),
+            CONTROL_SOCKET: await self._sockets.bind(
+                f"{record.name}/control", f"unix:{paths.control}"
+            ),
+        }
+        return Cell(record, paths, listeners, self._paths.root)
+
+    async def restart(self, cell: Cell, version: Version) -> None:
+        """Start a process for a cell that has none. Raises StartError."""
+        await self._run(cell, await self._build(cell.record.script_id, version))
+
+    def serve(self, cell: Cell) -> Cell | None:
+        """From now on this cell serves its script; answers the one that did until now."""
+        before = self._serving.get(cell.record.script_id)
+        self._serving[cell.record.script_id] = cell
+        return before
+
+    def retire(self, cell: Cell) -> None:
+        """It serves nobody new; whoever drains it calls `remove` in the end."""
+        cell.retire()
+        self._retiring[cell.record.id] = cell
+        if self._serving.get(cell.record.script_id) is cell:
+            del self._serving[cell.record.script_id]
+
+    async def remove(self, cell: Cell) -> None:
+        """End the process, close the sockets, forget the cell."""
+        cell.retire()
+        async with cell.starting:
+            await cell.end()
+        for name in ("main", "control"):
+            await self._sockets.release(f"{cell.name}/{name}")
+        await asyncio.to_thread(shutil.rmtree, cell.paths.main.parent, ignore_errors=True)
+        cell.output.remove()
+        self._state.remove_cell(cell.record)
+        self._retiring.pop(cell.record.id, None)
+        log.info("cell_removed", cell=cell.name, script_id=cell.record.script_id)
+
+    def forget(self) -> None:
+        """Let every cell go on without the agent."""
+        for cell in self.all():
+            cell.retire()
+            cell.forget()
+
+    async def _run(self, cell: Cell, build: Build) -> Process:
+        async with cell.starting, self._starts:
+            if cell.retired():
+                raise StartError("The cell was replaced before it started.")
+            try:
+                uid = self._state.uid_of(_account(build))
+                process = await cell.spawn(
+                    self._runtime, build, self._limits, self._confinement, uid
+                )
+            except OSError as error:
+                raise StartError(f"The node cannot start a process: {error}") from error
+            self._state.save_process(cell.record, process.identity)
+            await cell.answers(process, build.service, self._settings.start_seconds)
+        log.info(
+            "cell_started",
+            cell=cell.name,
+            script_id=cell.record.script_id,
+            version_id=cell.record.version_id,
+            pid=process.pid,
+        )
+        return process
+
+    async def _build(self, script_id: str, version: Version) -> Build:
+        """Raises StartError for a spec this node cannot run or files it does not have."""
+        try:
+            spec = read_spec(version.spec)
+            files = await asyncio.to_thread(self._bundles.read, spec.digests())
+        except (SpecError, WireError) as error:
+            raise StartError(str(error)) from error
+        except (DigestError, OSError) as error:
+            raise StartError(f"A file of this version is not on the node: {error}") from error
+        slot = self._state.slot(script_id)
+        if slot is None:
+            raise StartError("The script was removed before it started.")
+        door = self._confinement.door(slot.desired.account_id)
+        return Build(spec, files, self._date(spec), door)
+
+    def _digest(self, version: Version) -> str:
+        return build_digest(self._runtime, self._limits, version.spec, self._confinement)
+
+    def _date(self, spec: Spec) -> str:
+        return effective_date(spec.compatibility_date, self._newest_date)
+
+    def _cell_paths(self, record: CellRecord) -> CellPaths:
+        folder: Path = self._paths.sockets / record.name
+        return CellPaths(
+            main=folder / "main.sock",
+            control=folder / "control.sock",
+            fifo=self._paths.cells / f"{record.name}.fifo",
+        )
+
+
+def _account(build: Build) -> str:
+    return build.egress.account_id if build.egress else ""

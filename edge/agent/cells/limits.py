@@ -1,0 +1,49 @@
+"""How much a cell may use, and what it is called when it used more."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from edge.agent.settings import Settings
+from edge.runtime.idle import Idle
+
+MIB = 1024 * 1024
+# The allocator takes memory in steps of 2 MiB. A limit on one of its steps would leave V8 nothing
+# for the RangeError itself: 6 of 7 buffer bombs then ended the cell, with this reserve 1 of 7.
+RESERVE_BYTES = 1 * MIB
+# Resident memory has no limit of the kernel's own; it is looked at ten times a second.
+RESIDENT_MARGIN_BYTES = 64 * MIB
+# Below the front and the agent: they answer although all cells spin.
+NICENESS = 5
+
+
+class Outcome(StrEnum):
+    EXCEEDED_CPU = "exceeded_cpu"
+    EXCEEDED_MEMORY = "exceeded_memory"
+
+
+@dataclass(frozen=True)
+class Limits:
+    heap_mib: int
+    data_bytes: int
+    """RLIMIT_DATA."""
+    anonymous_bytes: int
+    cpu_seconds: float
+    idle_descriptors: int
+    memory_mib: int
+
+    @classmethod
+    def of(cls, settings: Settings, idle: Idle) -> Self:
+        budget = settings.cell_memory_mib * MIB
+        return cls(
+            heap_mib=settings.cell_heap_mib,
+            data_bytes=idle.data_bytes + budget + RESERVE_BYTES,
+            anonymous_bytes=idle.anonymous_bytes + budget + RESIDENT_MARGIN_BYTES,
+            cpu_seconds=settings.cell_cpu_seconds,
+            idle_descriptors=idle.descriptors,
+            memory_mib=settings.cell_memory_mib,
+        )
+
+    def fixed_at_start(self) -> dict[str, int]:
+        """What a running cell keeps: other values here mean that it should be exchanged."""
+        return {"heap_mib": self.heap_mib, "memory_mib": self.memory_mib, "niceness": NICENESS}

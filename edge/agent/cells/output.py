@@ -1,0 +1,96 @@
+"""What a cell prints: a FIFO that neither ends nor blocks the cell when nobody reads it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+import structlog
+
+# Enough to explain why a cell ended; tails will ship more.
+RING_LINES = 500
+# A script that prints in a loop must not take the agent's time from the other cells.
+LINES_PER_SECOND = 200
+CHUNK_BYTES = 64 * 1024
+LINE_BYTES = 8 * 1024
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Output:
+    """The reading end. Opened for reading and writing, so that it outlives every writer: there is
+    no end of file when a cell dies, and no SIGPIPE for a cell when the agent does. What is written
+    while the pipe is full is lost to the reader, never to the visitor."""
+
+    def __init__(self, fifo: Path, cell: str, script_id: str, version_id: str) -> None:
+        if not fifo.exists():
+            os.mkfifo(fifo, 0o600)
+        self._fifo = fifo
+        self._log = log.bind(cell=cell, script_id=script_id, version_id=version_id)
+        self._ring: deque[str] = deque(maxlen=RING_LINES)
+        self._partial = b""
+        self._second = 0
+        self._lines = 0
+        self._dropped = 0
+        self._descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        asyncio.get_running_loop().add_reader(self._descriptor, self._on_readable)
+
+    def writing_end(self) -> int:
+        """A descriptor for a cell's stdout and stderr; whoever starts the cell closes it."""
+        return os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+
+    def said(self) -> str:
+        """What is remembered of everything printed since the last `clear`."""
+        with contextlib.suppress(BlockingIOError):
+            self._on_readable()
+        return "\n".join(self._ring)
+
+    def clear(self) -> None:
+        self._ring.clear()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        self.close()
+        self._fifo.unlink(missing_ok=True)
+
+    def _on_readable(self) -> None:
+        try:
+            chunk = os.read(self._descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        if len(self._partial) > LINE_BYTES:
+            lines, self._partial = [*lines, self._partial], b""
+        for line in lines:
+            if line:
+                self._keep(line[:LINE_BYTES].decode(errors="replace"))
+
+    def _keep(self, line: str) -> None:
+        self._ring.append(line)
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._dropped:
+                self._log.warning("log_lines_dropped", lines=self._dropped)
+            self._second, self._lines, self._dropped = second, 0, 0
+        self._lines += 1
+        if self._lines > LINES_PER_SECOND:
+            self._dropped += 1
+        else:
+            self._log.info("log_line", **_parsed(line))
+
+
+def _parsed(line: str) -> dict[str, object]:
+    """Level and text of workerd's JSON line; a line that is none is text."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {"line": line}
+    if not isinstance(fields, dict) or "message" not in fields:
+        return {"line": line}
+    return {"line_level": fields.get("level"), "line": fields["message"]}

@@ -1,0 +1,156 @@
+"""Everything a node needs to serve visitors. None of it needs the control plane."""
+
+import asyncio
+
+from edge.agent.adoption import end_processes, resume, take_over_cells
+from edge.agent.background import Background
+from edge.agent.bundles import Bundles
+from edge.agent.cells.fleet import Fleet
+from edge.agent.cells.limits import Limits
+from edge.agent.cells.watchdog import Watchdog
+from edge.agent.deployer import Deployer, Fetch, hosts
+from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
+from edge.agent.ending import end_node
+from edge.agent.front.admin import Admin
+from edge.agent.front.certificate import ensure_default_certificate
+from edge.agent.front.front import Front
+from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
+from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.sealing import Seal, write_private
+from edge.agent.settings import Settings
+from edge.agent.sockets import Sockets
+from edge.agent.state import State
+from edge.keeper import KeeperError
+from edge.paths import NodePaths
+from edge.runtime.binary import Runtime
+from edge.runtime.idle import idle_cell
+from edge.runtime.sandbox import Sandbox, first_uid
+
+COMPARE_SECONDS = 60.0
+
+
+class DataPlane:
+    """The parts, and the order in which they start and end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: NodePaths,
+        runtime: Runtime,
+        newest_date: str,
+        sandbox: Sandbox,
+        fetch: Fetch,
+    ) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._files = FrontFiles(paths.front)
+        admin = Admin(paths.front_socket)
+        bundles = Bundles(paths.modules)
+        limits = Limits.of(settings, idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell))
+        self.background = Background()
+        self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
+        self.bundles = bundles
+        self.sockets = Sockets(paths)
+        self.front = Front(self._files, admin, settings.slots)
+        self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin)
+        self.fleet = Fleet(
+            settings=settings,
+            paths=paths,
+            runtime=runtime,
+            limits=limits,
+            newest_date=newest_date,
+            sockets=self.sockets,
+            state=self.state,
+            bundles=bundles,
+            sandbox=sandbox,
+        )
+        self.watchdog = Watchdog(self.fleet.all, limits)
+        self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
+        self.deployer = Deployer(
+            settings=settings,
+            state=self.state,
+            bundles=bundles,
+            fleet=self.fleet,
+            front=self.front,
+            fetch=fetch,
+            background=self.background,
+        )
+
+    async def start(self) -> None:
+        """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
+        kept = await self.sockets.open()
+        try:
+            await self._start(kept)
+        except (KeeperError, FrontError):
+            if not kept:
+                await end_node(self._paths)  # nothing serves, so nothing stays
+            raise
+
+    async def _start(self, kept: bool) -> None:
+        if not kept:
+            # Whoever survived listens on sockets that no new keeper can hold.
+            await end_processes(self._paths, FRONT_ROLE)
+            await end_processes(self._paths, "cell:")
+            await end_processes(self._paths, EGRESS_ROLE)
+        await self.egress.open()
+        await take_over_cells(self._paths, self.state, self.sockets, self.fleet)
+        await self._open_front()
+        self.background.run(self.sockets.watch(), "keeper")
+        for role in self.egress.roles:
+            self.background.run(self.egress.watch(role), role)
+        self.background.run(self.haproxy.watch(self._front_came_back), "front")
+        self.background.run(self._compare_often(), "compare")
+        self.background.run(self.watchdog.run(), "watchdog")
+        await resume(self.state, self.fleet, self.deployer)
+        self.deployer.prune_soon()
+        for slot in self.state.slots():
+            if self.deployer.unfinished(slot):
+                self.background.run(self.deployer.converge(slot.script_id), "converge at start")
+
+    async def converge(self, script_ids: list[str]) -> None:
+        await asyncio.gather(*(self.deployer.converge(script_id) for script_id in script_ids))
+
+    async def leave(self) -> None:
+        """The agent goes; keeper, front and cells stay and serve on."""
+        await self.background.cancel()
+        self.fleet.forget()
+        self.haproxy.forget()
+        self.egress.forget()
+        self.sockets.forget()
+        self.state.close()
+
+    async def _open_front(self) -> None:
+        addresses = {
+            "http": f"tcp:{self._settings.bind}:{self._settings.http_port}",
+            "https": f"tcp:{self._settings.bind}:{self._settings.https_port}",
+        }
+        for name in await self.sockets.names():
+            kind, _, address = name.partition("@")
+            if addresses.get(kind, address) != address:
+                await self.sockets.release(name)  # the ports were changed
+        listeners = {
+            kind: await self.sockets.bind(f"{kind}@{address}", address)
+            for kind, address in addresses.items()
+        }
+        ensure_default_certificate(self._files.certificate)
+        text = main_text(
+            self._files,
+            self._paths.front_socket,
+            self._settings.slots,
+            possible_connections(self._settings.front_connections),
+            self._settings.name,
+        )
+        listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
+        write_private(self._files.main, (text + listening).encode())
+        leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
+        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving)
+        await self.haproxy.open(listeners)
+        await self.front.compare()
+
+    async def _front_came_back(self) -> None:
+        await self.front.compare()
+
+    async def _compare_often(self) -> None:
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS)
+            await self.front.compare()

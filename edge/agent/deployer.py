@@ -1,0 +1,300 @@
+"""Makes one slot run what it should: start, probe, exchange, drain; or withdraw."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+
+from edge.agent.background import Background
+from edge.agent.bundles import Bundles, DigestError
+from edge.agent.cells.cell import Cell, StartError
+from edge.agent.cells.fleet import Fleet
+from edge.agent.cells.guard import guard
+from edge.agent.desired import Version
+from edge.agent.front.front import Front, FrontRefusedError
+from edge.agent.numbers import SlotNumbers
+from edge.agent.settings import Settings
+from edge.agent.state import Slot, SlotState, State
+from edge.spec import SpecError, read_spec
+from edge.wire import WireError
+
+# A request that was being handed to the old cell when it began to drain is counted by then.
+SESSION_POLL_SECONDS = 0.1
+# Looking through every slot and file is not worth doing for each of many deploys.
+PRUNE_SECONDS = 1.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class FilesMissingError(StartError):
+    """The node lacks files and cannot get them now; worth another try."""
+
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets the content of a digest from the control plane; raises FilesMissingError."""
+
+
+class Deployer:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        state: State,
+        bundles: Bundles,
+        fleet: Fleet,
+        front: Front,
+        fetch: Fetch,
+        background: Background,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._bundles = bundles
+        self._fleet = fleet
+        self._front = front
+        self._fetch = fetch
+        self._background = background
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        taken = {slot.number for slot in state.slots() if slot.number is not None}
+        self._numbers = SlotNumbers(settings.slots, taken)
+        self._routing = asyncio.Lock()
+        self._unrouted = False
+        self._digests: dict[str, frozenset[str]] = {}
+        self._pruning = False
+        self.incomplete: set[str] = set()
+        """Scripts whose files were out of reach at the last try."""
+
+    async def converge(self, script_id: str) -> Slot | None:
+        """Bring a slot to its desired state, and answer how that went. Safe to call at any time."""
+        async with self._locks[script_id]:
+            slot = self._state.slot(script_id)
+            if slot is None:
+                return None
+            try:
+                slot = await (self._deploy(slot) if slot.desired.versions else self._withdraw(slot))
+            except Exception as error:
+                # One script must not stop the pull of all others; the control plane hears of it.
+                log.exception("converge_failed", script_id=script_id)
+                slot = self._settle(slot, SlotState.FAILED, f"The node failed: {error!r}")
+        self.prune_soon()
+        return slot
+
+    def unfinished(self, slot: Slot) -> bool:
+        """Whether this slot needs work although nothing new was received."""
+        if slot.state is SlotState.WITHDRAWN:
+            return slot.number is not None
+        if slot.state is not SlotState.LIVE:
+            return True
+        serving = self._fleet.serving(slot.script_id)
+        return serving is None or self._fleet.outdated(serving, slot.desired.versions[0])
+
+    def watch(self, cell: Cell, version: Version) -> None:
+        """Start the cell again whenever it dies, from now until it is retired."""
+        watching = guard(self._fleet, cell, version, self._health, self._block)
+        self._background.run(watching, f"guard {cell.name}")
+
+    def drain(self, cell: Cell) -> None:
+        """Take a cell away without losing what it has begun."""
+        self._fleet.retire(cell)
+        self._background.run(self._drain(cell), f"drain {cell.name}")
+
+    async def route(self) -> None:
+        """Bring the front's hostnames up to date. Many who ask at once are served by one change."""
+        self._unrouted = True
+        async with self._routing:
+            if self._unrouted:
+                self._unrouted = False
+                await self._front.route(hosts(self._state.slots()))
+
+    # Deploy
+
+    async def _deploy(self, slot: Slot) -> Slot:
+        serving = self._fleet.serving(slot.script_id)
+        try:
+            version = _only_version(slot)
+            if serving is None or self._fleet.outdated(serving, version):
+                slot = await self._exchange(slot, version)
+            elif serving.running:
+                slot = self._settle(slot, SlotState.LIVE, None)
+            elif slot.state is not SlotState.LIVE:
+                raise StartError("The cell ended and is being started again.")
+        except (StartError, FrontRefusedError) as error:
+            log.warning("deploy_failed", script_id=slot.script_id, reason=str(error))
+            slot = self._settle(slot, SlotState.FAILED, str(error))
+            slot = self._with_number(slot)
+        await self.route()
+        return slot
+
+    async def _exchange(self, slot: Slot, version: Version) -> Slot:
+        """Start a new cell and let it take over; raises StartError, and then nothing changed."""
+        await self._ensure_files(slot.script_id, version)
+        slot = self._with_number(slot)
+        number = slot.number
+        if number is None:
+            raise StartError(f"This node has no free slot: all {self._settings.slots} are in use.")
+        cell = await self._fleet.create(slot.script_id, number, version)
+        try:
+            await self._front.add(number, cell.name, cell.paths.main)
+        except FrontRefusedError:
+            await self._fleet.remove(cell)
+            raise
+        slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
+        self._state.save_serving(slot, cell.record)
+        before = self._fleet.serve(cell)
+        self.watch(cell, version)
+        if before:
+            self._fleet.retire(before)
+            # Before the answer: who deploys and then looks must not see the old version.
+            await self._front.drain(number, before.name)
+            self.drain(before)
+        log.info("version_deployed", script_id=slot.script_id, version_id=version.version_id)
+        return slot
+
+    async def _ensure_files(self, script_id: str, version: Version) -> None:
+        try:
+            digests = read_spec(version.spec).digests()
+        except (SpecError, WireError) as error:
+            raise StartError(str(error)) from error
+        self.incomplete.add(script_id)
+        for digest in self._bundles.missing(digests):
+            content = await self._fetch(digest)
+            try:
+                await asyncio.to_thread(self._bundles.store, {digest: content})
+            except DigestError as error:
+                raise FilesMissingError(str(error)) from error
+        self.incomplete.discard(script_id)
+
+    def _with_number(self, slot: Slot) -> Slot:
+        """The slot with one of the front's slots assigned, if one is free."""
+        if slot.number is not None:
+            return slot
+        slot = replace(slot, number=self._numbers.take())
+        self._state.save([slot])
+        return slot
+
+    def _settle(self, slot: Slot, state: SlotState, reason: str | None) -> Slot:
+        if (slot.state, slot.reason) == (state, reason):
+            return slot
+        slot = replace(slot, state=state, reason=reason, reported=False)
+        self._state.save([slot])
+        return slot
+
+    async def _health(self, cell: Cell, reason: str | None) -> None:
+        """A serving cell died and cannot be started (a reason), or is back (none)."""
+        number = cell.record.slot_number
+        if reason is None:
+            await self._front.unhold(number, cell.name)
+        else:
+            await self._front.hold(number, cell.name)
+        slot = self._state.slot(cell.record.script_id)
+        desired = {version.version_id for version in slot.desired.versions} if slot else set()
+        if slot and cell.record.version_id in desired and not cell.retired():
+            self._settle(slot, SlotState.FAILED if reason else SlotState.LIVE, reason)
+
+    async def _block(self, cell: Cell) -> None:
+        """A serving cell is killed again and again: 503 for its visitors until it is back. The
+        version is deployed none the less, so its state stays."""
+        await self._front.hold(cell.record.slot_number, cell.name)
+        cell.refuse_waiting()
+
+    # Withdraw
+
+    async def _withdraw(self, slot: Slot) -> Slot:
+        slot = self._settle(slot, SlotState.WITHDRAWN, None)
+        if slot.live:
+            slot = replace(slot, live=None)
+            self._state.save([slot])
+        await self.route()
+        self._state.drain_cells(slot.script_id)
+        serving = self._fleet.serving(slot.script_id)
+        if serving:
+            self.drain(serving)
+        else:
+            self._free_number(slot.script_id)
+        log.info("script_withdrawn", script_id=slot.script_id)
+        return self._state.slot(slot.script_id) or slot
+
+    def _free_number(self, script_id: str) -> None:
+        """Give the front's slot back once nothing of a withdrawn script is left in it."""
+        slot = self._state.slot(script_id)
+        busy = any(cell.record.script_id == script_id for cell in self._fleet.all())
+        if slot and not slot.desired.versions and slot.number is not None and not busy:
+            self._state.save([replace(slot, number=None)])
+            self._numbers.give_back(slot.number)
+
+    # Drain
+
+    async def _drain(self, cell: Cell) -> None:
+        number = cell.record.slot_number
+        await self._front.drain(number, cell.name)
+        if await self._emptied(number, cell):
+            await asyncio.sleep(self._settings.linger_seconds)
+        else:
+            log.warning("sessions_cut", cell=cell.name, script_id=cell.record.script_id)
+            await self._front.end_sessions(number, cell.name)
+        await cell.end()
+        await self._front.delete(number, cell.name)
+        await self._fleet.remove(cell)
+        self._free_number(cell.record.script_id)
+
+    async def _emptied(self, number: int, cell: Cell) -> bool:
+        """Wait until the front has nothing open on this cell; False when its time is up."""
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while time.monotonic() < deadline:
+            await asyncio.sleep(SESSION_POLL_SECONDS)
+            if await self._front.sessions(number, cell.name) == 0:
+                return True
+        return False
+
+    # Files
+
+    def wanted_files(self) -> set[str]:
+        """Digests of everything that some slot may need."""
+        versions = self._state.referenced_versions()
+        known = self._digests
+        self._digests = {
+            version.version_id: known.get(version.version_id) or _digests(version)
+            for version in versions
+        }
+        return set().union(*self._digests.values())
+
+    def prune_soon(self) -> None:
+        """Remove files that no slot needs any more, in a moment."""
+        if not self._pruning:
+            self._pruning = True
+            self._background.run(self._prune(), "prune")
+
+    async def _prune(self) -> None:
+        await asyncio.sleep(PRUNE_SECONDS)
+        self._pruning = False
+        # First what is there, then what is wanted: a file that comes meanwhile is in neither list.
+        stored = await asyncio.to_thread(self._bundles.stored)
+        stale = set(stored) - self.wanted_files()
+        await asyncio.to_thread(self._bundles.remove, stale)
+        if stale:
+            log.info("modules_pruned", files=len(stale))
+
+
+def hosts(slots: list[Slot]) -> dict[str, int]:
+    """Slot number by hostname. Two scripts may claim one hostname while it moves from one to the
+    other: the newer decision wins."""
+    table: dict[str, int] = {}
+    for slot in sorted(slots, key=lambda one: one.generation):
+        if slot.number is not None and slot.desired.versions:
+            table.update(dict.fromkeys(slot.desired.hostnames, slot.number))
+    return table
+
+
+def _digests(version: Version) -> frozenset[str]:
+    try:
+        return read_spec(version.spec).digests()
+    except (SpecError, WireError):
+        return frozenset()  # it cannot run here, so it needs no files
+
+
+def _only_version(slot: Slot) -> Version:
+    if len(slot.desired.versions) > 1:
+        raise StartError("This node cannot split traffic between versions yet.")
+    return slot.desired.versions[0]

@@ -1,0 +1,70 @@
+"""Slots as the control plane sends them: what this node should run for one script."""
+
+import re
+from dataclasses import dataclass
+
+from edge.wire import Fields, WireError
+
+_SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
+# Goes into the front's map file as it is: nothing but a hostname may pass.
+_HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+
+
+@dataclass(frozen=True)
+class Version:
+    version_id: str
+    number: int
+    percentage: float
+    spec: object
+    """As it came; read when a cell is built from it, so that a spec we cannot read loses nothing."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "version_id": self.version_id,
+            "number": self.number,
+            "percentage": self.percentage,
+            "spec": self.spec,
+        }
+
+
+@dataclass(frozen=True)
+class DesiredSlot:
+    script_id: str
+    account_id: str
+    name: str
+    generation: int
+    deployment_id: str | None
+    hostnames: tuple[str, ...]
+    versions: tuple[Version, ...]
+    """Empty when the script is withdrawn."""
+
+
+def read_slot(fields: Fields) -> DesiredSlot:
+    script_id = fields.text("script_id")
+    if not _SCRIPT_ID.fullmatch(script_id):
+        raise WireError(f"{fields.where}.script_id must be 32 hex digits")
+    hostnames = tuple(name.rstrip(".").lower() for name in fields.texts("hostnames"))
+    for hostname in hostnames:
+        if not _HOSTNAME.fullmatch(hostname):
+            raise WireError(f"{fields.where}.hostnames holds {hostname!r}, which is no hostname")
+    return DesiredSlot(
+        script_id=script_id,
+        account_id=fields.text("account_id"),
+        name=fields.text("name"),
+        generation=fields.whole_number("generation"),
+        deployment_id=fields.optional_text("deployment_id"),
+        hostnames=hostnames,
+        versions=fields.objects("versions", read_version),
+    )
+
+
+def read_version(fields: Fields) -> Version:
+    percentage = fields.get("percentage")
+    if not isinstance(percentage, int | float) or isinstance(percentage, bool):
+        raise WireError(f"{fields.where}.percentage must be a number")
+    return Version(
+        version_id=fields.text("version_id"),
+        number=fields.whole_number("number"),
+        percentage=float(percentage),
+        spec=fields.get("spec"),
+    )

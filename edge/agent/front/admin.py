@@ -1,0 +1,59 @@
+"""HAProxy's runtime API: one command, one connection, one answer."""
+
+import asyncio
+from pathlib import Path
+
+from edge.agent.front.template import word
+
+ANSWER_SECONDS = 10.0
+
+
+class AdminError(RuntimeError):
+    """HAProxy is away or did not do what it was told."""
+
+
+class Admin:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def ask(self, *commands: str) -> str:
+        """The combined answer, stripped. Raises AdminError when HAProxy does not answer."""
+        line = "; ".join(commands).encode() + b"\n"
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                try:
+                    writer.write(line)
+                    answer = await reader.read()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise AdminError(f"the front does not answer: {error!r}") from error
+        return answer.decode().strip()
+
+    async def sessions(self, slot: str, server: str) -> int:
+        """Requests and connections a server still has, queued ones included; 0 if it is gone."""
+        answer = await self.ask(f"show stat {slot} 4 -1")
+        header, *rows = answer.splitlines()
+        columns = header.removeprefix("# ").split(",")
+        for row in rows:
+            fields = dict(zip(columns, row.split(","), strict=False))
+            if fields.get("svname") == server:
+                return int(fields["scur"] or 0) + int(fields["qcur"] or 0)
+        return 0
+
+    async def servers(self) -> dict[tuple[str, str], int]:
+        """Administrative state by (slot, server): 0 is ready, a bit of 0x01 or 0x08 is maint or
+        drain set by us."""
+        found: dict[tuple[str, str], int] = {}
+        for line in (await self.ask("show servers state")).splitlines():
+            fields = line.split()
+            if len(fields) > 6 and fields[0].isdigit():
+                found[fields[1], fields[3]] = int(fields[6])
+        return found
+
+    async def hosts(self, map_file: Path) -> dict[str, str]:
+        """The host map as HAProxy has it."""
+        answer = await self.ask(f"show map {word(map_file)}")
+        entries = (line.split() for line in answer.splitlines())
+        return {entry[1]: entry[2] for entry in entries if len(entry) == 3}

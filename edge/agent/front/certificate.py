@@ -1,0 +1,49 @@
+"""The certificate the front shows where no other fits: made by the node itself, trusted by nobody."""
+
+import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from edge.agent.sealing import write_private
+
+# Browsers refuse certificates that are valid for longer than 398 days.
+LIFETIME = datetime.timedelta(days=397)
+RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+def ensure_default_certificate(path: Path) -> None:
+    """Write one when there is none or it is about to expire."""
+    if path.exists() and _expires_at(path) - _now() > RENEW_BEFORE:
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "skerry-default")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("*.localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_now() - datetime.timedelta(minutes=5))
+        .not_valid_after(_now() + LIFETIME)
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    write_private(path, certificate.public_bytes(serialization.Encoding.PEM) + private)
+
+
+def _expires_at(path: Path) -> datetime.datetime:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

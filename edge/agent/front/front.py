@@ -1,0 +1,217 @@
+"""What the front should have, written to its files first, then told to it, then compared."""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from edge.agent.front.admin import Admin, AdminError
+from edge.agent.front.template import (
+    SERVER_OPTIONS,
+    FrontFiles,
+    hosts_text,
+    slot_name,
+    slots_text,
+    word,
+)
+
+READY = 0
+REGISTERED = "New server registered."
+# HAProxy refuses to delete a server for a moment after its last connection has gone.
+DELETE_TRIES = 50
+DELETE_PAUSE_SECONDS = 0.1
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class FrontRefusedError(RuntimeError):
+    """HAProxy runs and does not do what it is told."""
+
+
+@dataclass
+class Table:
+    """The desired content of the front."""
+
+    servers: dict[int, dict[str, Path]] = field(default_factory=dict)
+    """Socket by cell name by slot number: the cells that take new requests."""
+    hosts: dict[str, int] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    """Cells that cannot be started now: their visitors get a 503 at once."""
+    leaving: set[str] = field(default_factory=set)
+    """Cells that drain; no comparison may touch them."""
+
+
+class Front:
+    def __init__(self, files: FrontFiles, admin: Admin, slots: int) -> None:
+        self._files = files
+        self._admin = admin
+        self._slots = slots
+        self._table = Table()
+        self._lock = asyncio.Lock()
+
+    def load(
+        self, servers: dict[int, dict[str, Path]], hosts: dict[str, int], leaving: set[str]
+    ) -> None:
+        """Set the whole table and write it, before HAProxy is started or compared."""
+        self._table = Table(servers=servers, hosts=hosts, leaving=leaving)
+        self._write_slots()
+        self._write_hosts()
+
+    async def add(self, number: int, cell: str, socket: Path) -> None:
+        """New requests go to this cell, beside the one before. Raises FrontRefusedError, and then
+        nothing has changed. A front that is away will find the cell in its files."""
+        async with self._lock:
+            before = dict(self._table.servers.get(number, {}))
+            self._table.servers.setdefault(number, {})[cell] = socket
+            self._write_slots()
+            answer = await self._tell(*_additions(number, cell, socket))
+            if answer is not None and REGISTERED not in answer:
+                self._table.servers[number] = before
+                self._write_slots()
+                raise FrontRefusedError(f"The front does not take the cell: {answer}")
+
+    async def drain(self, number: int, cell: str) -> None:
+        """No new request goes to this cell; what it has begun goes on."""
+        async with self._lock:
+            self._table.leaving.add(cell)
+            self._table.held.discard(cell)
+            if self._table.servers.get(number, {}).pop(cell, None):
+                self._write_slots()
+            await self._tell(f"set server {slot_name(number)}/{cell} state drain")
+
+    async def sessions(self, number: int, cell: str) -> int:
+        try:
+            return await self._admin.sessions(slot_name(number), cell)
+        except AdminError:
+            return 0  # a front that is away has no sessions
+
+    async def end_sessions(self, number: int, cell: str) -> None:
+        await self._tell(f"shutdown sessions server {slot_name(number)}/{cell}")
+
+    async def delete(self, number: int, cell: str) -> None:
+        """Take a drained cell out for good."""
+        server = f"{slot_name(number)}/{cell}"
+        for _ in range(DELETE_TRIES):
+            if await self._deleted(server):
+                break
+            await asyncio.sleep(DELETE_PAUSE_SECONDS)
+        else:
+            log.error("front_server_left", server=server)
+        self._table.leaving.discard(cell)
+
+    async def hold(self, number: int, cell: str) -> None:
+        """Answer 503 for this cell: it cannot be started."""
+        server = f"{slot_name(number)}/{cell}"
+        async with self._lock:
+            self._table.held.add(cell)
+            await self._tell(
+                f"set server {server} state maint", f"shutdown sessions server {server}"
+            )
+
+    async def unhold(self, number: int, cell: str) -> None:
+        async with self._lock:
+            if cell in self._table.held:
+                self._table.held.discard(cell)
+                await self._tell(f"set server {slot_name(number)}/{cell} state ready")
+
+    async def route(self, hosts: dict[str, int]) -> None:
+        """Make exactly these hostnames lead to these slots."""
+        async with self._lock:
+            before, self._table.hosts = self._table.hosts, hosts
+            if before == hosts:
+                return
+            self._write_hosts()
+            await self._tell_hosts({host: slot_name(slot) for host, slot in before.items()})
+
+    async def compare(self) -> int:
+        """Make HAProxy have what it should; answers how many things differed."""
+        async with self._lock:
+            try:
+                repairs = await self._repair_servers()
+                repairs += await self._tell_hosts(await self._admin.hosts(self._files.hosts))
+            except AdminError as error:
+                log.warning("front_compare_failed", reason=str(error))
+                return 0
+        if repairs:
+            log.warning("front_repaired", differences=repairs)
+        return repairs
+
+    async def _repair_servers(self) -> int:
+        found = await self._admin.servers()
+        wanted = {
+            (slot_name(number), cell): (number, socket)
+            for number, cells in self._table.servers.items()
+            for cell, socket in cells.items()
+        }
+        repairs = 0
+        for (slot, cell), (number, socket) in wanted.items():
+            ready = found.get((slot, cell)) == READY
+            if (slot, cell) not in found:
+                await self._tell(*_additions(number, cell, socket))
+            if cell in self._table.held:
+                await self._tell(f"set server {slot}/{cell} state maint")
+            elif (slot, cell) in found and not ready:
+                await self._tell(f"set server {slot}/{cell} state ready")
+            repairs += not ready and cell not in self._table.held
+        for slot, cell in found.keys() - wanted.keys():
+            if cell not in self._table.leaving:
+                repairs += 1
+                await self._deleted(f"{slot}/{cell}")
+        return repairs
+
+    async def _deleted(self, server: str) -> bool:
+        try:
+            answer = await self._admin.ask(
+                f"shutdown sessions server {server}",
+                f"set server {server} state maint",
+                f"del server {server}",
+            )
+        except AdminError:
+            return True  # it starts again from files that do not have the server
+        return "deleted" in answer or "No such" in answer
+
+    async def _tell_hosts(self, before: dict[str, str]) -> int:
+        """Change the map in HAProxy from what it has to what it should have."""
+        wanted = {host: slot_name(number) for host, number in self._table.hosts.items()}
+        path = word(self._files.hosts)
+        changes = [f"del map {path} {host}" for host in before.keys() - wanted.keys()]
+        for host, slot in wanted.items():
+            if host not in before:
+                changes.append(f"add map {path} {host} {slot}")
+            elif before[host] != slot:
+                changes.append(f"set map {path} {host} {slot}")
+        # One line of commands has a limit of one buffer.
+        for start in range(0, len(changes), 100):
+            await self._tell(*changes[start : start + 100])
+        return len(changes)
+
+    async def _tell(self, *commands: str) -> str | None:
+        """Say it to HAProxy. One that is away (None) reads the files when it starts."""
+        try:
+            answer = await self._admin.ask(*commands)
+        except AdminError as error:
+            log.warning("front_away", reason=str(error))
+            return None
+        if answer and answer != REGISTERED:
+            log.warning("front_answered", commands=commands[:3], answer=answer[:500])
+        return answer
+
+    def _write_slots(self) -> None:
+        servers = {number: cells.items() for number, cells in self._table.servers.items()}
+        _replace(self._files.slots, slots_text(self._slots, servers))
+
+    def _write_hosts(self) -> None:
+        _replace(self._files.hosts, hosts_text(self._table.hosts))
+
+
+def _additions(number: int, cell: str, socket: Path) -> list[str]:
+    server = f"{slot_name(number)}/{cell}"
+    return [f"add server {server} unix@{socket} {SERVER_OPTIONS}", f"enable server {server}"]
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text)
+    os.replace(draft, path)

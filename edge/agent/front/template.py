@@ -1,0 +1,149 @@
+"""HAProxy's configuration as text. What may change at run time is in files of its own."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.runtime.config import CF_HEADER, MARKER_HEADER, PROTO_HEADER
+
+PAGES = Path(__file__).parent / "pages"
+
+# Environment variables that carry the numbers of the inherited listening descriptors.
+HTTP_FD = "SKERRY_HTTP_FD"
+HTTPS_FD = "SKERRY_HTTPS_FD"
+
+# Requests beyond 1,000 wait in HAProxy and not in the cell's backlog of 4,096. workerd closes a
+# connection after 15 idle seconds (measured): HAProxy lets go of its idle ones sooner, so that a
+# request is not written into a connection that is just being closed. A server that is added at run
+# time keeps no idle connection at all unless both pool settings are given (HAProxy 2.6): every
+# request then opened a new one, which halved the requests/s (measured: 6,500 against 14,400).
+SERVER_OPTIONS = "maxconn 1000 pool-max-conn 1000 pool-purge-delay 2s"
+
+# What a visitor may not claim: either we set it right below, or nobody on this platform sets it.
+_DELETED = (
+    "cf-ipcountry",
+    "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
+    "cf-ew-via",
+    "cf-worker",
+    "true-client-ip",
+)
+
+
+# What HAProxy takes for the end of a word, a quote, a comment or a variable.
+_SPECIAL = " \t\"'\\#$"
+
+
+@dataclass(frozen=True)
+class FrontFiles:
+    folder: Path
+
+    @property
+    def main(self) -> Path:
+        return self.folder / "haproxy.cfg"
+
+    @property
+    def slots(self) -> Path:
+        return self.folder / "slots.cfg"
+
+    @property
+    def hosts(self) -> Path:
+        return self.folder / "hosts.map"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "default.pem"
+
+
+def word(path: Path) -> str:
+    """A path as one word of HAProxy's configuration or of its runtime API."""
+    return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in str(path))
+
+
+def main_text(
+    files: FrontFiles, admin_socket: Path, slots: int, connections: int, node_name: str
+) -> str:
+    """Everything that holds until the next start of HAProxy.
+
+    The reasons of the numbers (measured): 16 kB buffers answered 502 above 15.5 kB of headers;
+    quiet WebSockets and event streams must live; `retry-on` must never send a request twice.
+    """
+    colo = "".join(letter for letter in node_name.upper() if letter.isalnum() or letter in "-_")
+    deleted = "\n".join(f"  http-request del-header {name}" for name in _DELETED)
+    return f"""\
+global
+  maxconn {connections}
+  stats socket {word(admin_socket)} mode 600 level admin
+  stats timeout 30s
+  hard-stop-after 30s
+  tune.bufsize 131072
+  tune.maxrewrite 4096
+  tune.http.maxhdr 256
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  timeout tunnel 24h
+  timeout http-request 30s
+  timeout http-keep-alive 60s
+  timeout queue 30s
+  option clitcpka
+  option srvtcpka
+  retries 3
+  retry-on conn-failure
+  http-reuse always
+  balance roundrobin
+  errorfile 502 {word(PAGES / "1102.http")}
+  errorfile 503 {word(PAGES / "starting.http")}
+
+frontend front
+  bind "fd@${{{HTTP_FD}}}"
+  bind "fd@${{{HTTPS_FD}}}" ssl crt {word(files.certificate)} alpn h2,http/1.1
+  http-request set-var(txn.ray) uuid(),regsub(-,,g),bytes(0,16)
+  http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
+  http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
+  http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}
+  http-request del-header x-skerry -m beg
+{deleted}
+  http-request set-header CF-Connecting-IP %[src]
+  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Real-IP %[src]
+  http-request set-header CF-Ray %[var(txn.ray)]-{colo}
+  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+  http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
+  http-request set-header CF-Visitor '{{"scheme":"https"}}' if {{ ssl_fc }}
+  http-request set-header CF-Visitor '{{"scheme":"http"}}' unless {{ ssl_fc }}
+  http-request set-header {PROTO_HEADER} %[req.hdr(x-forwarded-proto)]
+  http-request set-var(txn.http) str(HTTP/2) if {{ req.ver 2.0 }}
+  http-request set-var-fmt(txn.http) HTTP/%[req.ver] unless {{ req.ver 2.0 }}
+  http-request set-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"%[var(txn.http)]","tlsVersion":"%[ssl_fc_protocol]","tlsCipher":"%[ssl_fc_cipher]"}}'
+  http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
+  http-response del-header {MARKER_HEADER}
+  http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
+  use_backend %[var(txn.slot)]
+
+# {slots} slots are in slots.cfg
+"""
+
+
+def slots_text(slots: int, servers: Mapping[int, Iterable[tuple[str, Path]]]) -> str:
+    """One backend per slot, with the cells that serve it now."""
+    lines = []
+    for number in range(slots):
+        lines.append(f"backend {slot_name(number)}\n")
+        lines += [
+            f"  server {name} unix@{path} {SERVER_OPTIONS}\n"
+            for name, path in servers.get(number, ())
+        ]
+    return "".join(lines)
+
+
+def hosts_text(hosts: Mapping[str, int]) -> str:
+    return "".join(f"{host} {slot_name(number)}\n" for host, number in sorted(hosts.items()))
+
+
+def slot_name(number: int) -> str:
+    return f"s{number}"

@@ -1,0 +1,88 @@
+"""The control plane's gateway as the node sees it. All of it may be away at any time."""
+
+from dataclasses import dataclass
+
+import httpx2
+
+from edge.agent.credential import GATEWAY_NAME, Credential
+from edge.agent.deployer import FilesMissingError
+from edge.agent.desired import DesiredSlot, read_slot
+from edge.wire import Fields, WireError
+
+ANSWER_SECONDS = 15.0
+
+
+class GatewayError(RuntimeError):
+    """The control plane did not answer, or not as agreed."""
+
+
+@dataclass(frozen=True)
+class Desired:
+    generation: int
+    """The node's newest."""
+    slots: tuple[DesiredSlot, ...]
+    malformed: tuple[str, ...]
+    """Complaints about slots that could not be read; the others are good."""
+
+
+class Gateway:
+    def __init__(self, credential: Credential) -> None:
+        self._base = f"{credential.control}/edge/v1"
+        self._client = httpx2.AsyncClient(
+            verify=credential.trust(),
+            timeout=ANSWER_SECONDS,
+            headers={"Authorization": f"Bearer {credential.token}"},
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def desired(self, since: int) -> Desired:
+        answer = await self._send("GET", f"/desired?since={since}")
+        try:
+            return read_desired(answer.json())
+        except ValueError as error:
+            raise GatewayError(f"the desired state is not readable: {error}") from error
+
+    async def module(self, digest: str) -> bytes:
+        """Raises FilesMissingError when the file cannot be had now."""
+        try:
+            return (await self._send("GET", f"/modules/{digest}")).content
+        except GatewayError as error:
+            raise FilesMissingError(f"A file of this version cannot be fetched: {error}") from error
+
+    async def report(self, report: dict[str, object]) -> int:
+        """Answers the node's newest generation."""
+        answer = await self._send("POST", "/reports", report)
+        try:
+            return Fields(answer.json(), "report").whole_number("generation")
+        except ValueError as error:
+            raise GatewayError(f"the answer to a report is not readable: {error}") from error
+
+    async def _send(self, method: str, path: str, body: object = None) -> httpx2.Response:
+        request = self._client.build_request(
+            method, self._base + path, json=body, extensions={"sni_hostname": GATEWAY_NAME}
+        )
+        try:
+            answer = await self._client.send(request)
+        except httpx2.TransportError as error:
+            raise GatewayError(f"no answer: {error!r}") from error
+        if answer.status_code // 100 != 2:
+            raise GatewayError(f"{method} {path} was answered {answer.status_code}")
+        return answer
+
+
+def read_desired(source: object) -> Desired:
+    """One unreadable slot must not keep the node from the others."""
+    fields = Fields(source, "desired")
+    entries = fields.get("slots")
+    if not isinstance(entries, list):
+        raise WireError("desired.slots must be a list of objects")
+    slots: list[DesiredSlot] = []
+    malformed: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            slots.append(read_slot(Fields(entry, f"slots[{index}]")))
+        except WireError as error:
+            malformed.append(str(error))
+    return Desired(fields.whole_number("generation"), tuple(slots), tuple(malformed))

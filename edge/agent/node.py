@@ -1,0 +1,178 @@
+"""One node as the control plane knows it: enrols, takes pushes, pulls, reports."""
+
+import asyncio
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from edge.agent.app import Push, create_app
+from edge.agent.credential import Credential, load_credential, tls_files
+from edge.agent.data_plane import DataPlane
+from edge.agent.deployer import FilesMissingError
+from edge.agent.enrolment import EnrolmentError, GatewayAwayError, enrol
+from edge.agent.gateway import Gateway
+from edge.agent.intake import Intake
+from edge.agent.pull import Puller
+from edge.agent.report import about, slot_report
+from edge.agent.server import ApiServer
+from edge.agent.settings import Settings
+from edge.paths import NodePaths
+from edge.runtime.binary import find_runtime
+from edge.runtime.compatibility import newest_date
+from edge.runtime.sandbox import Level, find_sandbox
+
+ENROL_RETRY_SECONDS = 2.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Node:
+    def __init__(self, settings: Settings, paths: NodePaths) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._runtime = find_runtime()
+        self._newest_date = newest_date(self._runtime)
+        self._started_at = datetime.datetime.now(datetime.UTC)
+        self._credential: Credential | None = None
+        self._gateway: Gateway | None = None
+        self._puller: Puller | None = None
+        self._server: ApiServer | None = None
+        self._failure: EnrolmentError | None = None
+        paths.make_doors()
+        self._sandbox = find_sandbox(self._runtime, paths.doors)
+        self._plane = DataPlane(
+            settings, paths, self._runtime, self._newest_date, self._sandbox, self._fetch
+        )
+        self._intake = Intake(self._plane.state)
+
+    async def start(self, fail: Callable[[], None]) -> None:
+        """Visitors first: the control plane may be away, or this node new. `fail` is called when
+        the node can never join; `raise_failure` then says why."""
+        self._credential = load_credential(self._paths.credential)
+        if self._credential is None and not (self._settings.join_token and self._settings.control):
+            raise EnrolmentError("This node has no credential yet: give --join and --control.")
+        self._warn()
+        await self._plane.start()
+        log.info("node_serving", slots=len(self._plane.state.slots()))
+        self._plane.background.run(self._connect_or(fail), "control plane")
+
+    def raise_failure(self) -> None:
+        """Why the node asked to be stopped, if it did."""
+        if self._failure:
+            raise self._failure
+
+    async def stop(self) -> None:
+        """End the agent only."""
+        if self._server:
+            await self._server.stop()
+        await self._plane.leave()
+        if self._gateway:
+            await self._gateway.close()
+
+    def _warn(self) -> None:
+        level, reason = self._sandbox.level, self._sandbox.reason
+        if level is Level.NONE:
+            log.error("cells_not_sandboxed", level=level, reason=reason, run="only code you trust")
+        elif level is Level.NAMESPACES:
+            log.warning("cells_share_a_user", level=level, reason=reason)
+        else:
+            log.info("cells_sandboxed", level=level)
+
+    async def _connect_or(self, fail: Callable[[], None]) -> None:
+        try:
+            await self._connect()
+        except (EnrolmentError, OSError) as error:
+            self._failure = EnrolmentError(str(error))
+            fail()
+
+    async def _connect(self) -> None:
+        credential = await self._enrolled()
+        certificate, key = tls_files(self._paths.credential)
+        app = create_app(push_key=credential.push_key, take=self._take, status=self._status)
+        settings = self._settings
+        self._server = ApiServer(app, settings.bind, settings.agent_port, certificate, key)
+        self._gateway = Gateway(credential)
+        self._puller = Puller(
+            gateway=self._gateway,
+            state=self._plane.state,
+            intake=self._intake,
+            converge=self._plane.converge,
+            incomplete=self._plane.deployer.incomplete,
+            about_node=about(
+                settings.advertise,
+                self._runtime.version,
+                self._newest_date,
+                self._sandbox.level,
+            ),
+            every=settings.pull_seconds,
+            background=self._plane.background,
+        )
+        self._credential = credential
+        self._plane.background.run(self._puller.run(), "pull")
+        await self._server.start()
+        log.info("agent_started", node_id=credential.node_id, port=settings.agent_port)
+
+    async def _enrolled(self) -> Credential:
+        """The credential on disk, else a new one, however long the control plane takes."""
+        control, token = self._settings.control, self._settings.join_token
+        if self._credential:
+            if control and control != self._credential.control:
+                moved = replace(self._credential, control=control)
+                moved.save(self._paths.credential)
+                return moved
+            return self._credential
+        while True:
+            try:
+                credential = await enrol(self._settings, control or "", token or "")
+            except GatewayAwayError as error:
+                log.warning("enrolment_delayed", reason=str(error))
+                await asyncio.sleep(ENROL_RETRY_SECONDS)
+            else:
+                credential.save(self._paths.credential)
+                log.info("node_enrolled", node_id=credential.node_id)
+                return credential
+
+    async def _fetch(self, digest: str) -> bytes:
+        if self._gateway is None:
+            raise FilesMissingError(
+                "A file of this version is missing, and no control plane known."
+            )
+        return await self._gateway.module(digest)
+
+    async def _take(self, push: Push) -> dict[str, object]:
+        """Desired state first, then the files it needs, then the cells."""
+        gap = self._intake.pushed(push.slots, push.generation)
+        wanted = self._plane.deployer.wanted_files()
+        files = {digest: push.files[digest] for digest in push.files.keys() & wanted}
+        await asyncio.to_thread(self._plane.bundles.store, files)
+        if gap and self._puller:
+            self._puller.soon()
+        slots = await asyncio.gather(*(self._applied(slot.script_id) for slot in push.slots))
+        return {"generation": self._plane.state.watermark(), "slots": slots}
+
+    async def _applied(self, script_id: str) -> dict[str, object]:
+        # A caller that hangs up must not stop an exchange half way.
+        work = self._plane.background.run(self._plane.deployer.converge(script_id), "push")
+        await asyncio.shield(work)
+        slot = self._plane.state.slot(script_id)
+        return slot_report(slot) if slot else {"script_id": script_id}
+
+    def _status(self) -> dict[str, object]:
+        cells: dict[str, list[dict[str, object]]] = {}
+        for cell in self._plane.fleet.all():
+            cells.setdefault(cell.record.script_id, []).append(cell.describe())
+        return {
+            "node_id": self._credential.node_id if self._credential else None,
+            "name": self._settings.name,
+            "generation": self._plane.state.watermark(),
+            "slots": [
+                {**slot_report(slot), "cells": cells.get(slot.script_id, [])}
+                for slot in self._plane.state.slots()
+            ],
+            "front_pid": self._plane.haproxy.pid,
+            "runtime_version": self._runtime.version,
+            "sandbox": self._sandbox.level,
+            "started_at": self._started_at.isoformat(),
+        }

@@ -1,0 +1,206 @@
+"""Processes that outlive the agent: started, recognised after a restart, watched, ended."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+# Found in the environment of everything a node starts: whose it is, and what it is for.
+NODE_VARIABLE = "SKERRY_NODE"
+ROLE_VARIABLE = "SKERRY_ROLE"
+
+# No core dump may hold a secret; a child needs fewer descriptors than the agent has. What a child may
+# use is set before it runs, so that not even its start can escape it.
+_LIMITS = (
+    'ulimit -c 0; ulimit -Sn "$0" 2>/dev/null; ulimit -d "$1"; niceness=$2; shift 2; '
+    'exec nice -n "$niceness" "$@"'
+)
+CHILD_DESCRIPTORS = 1024
+
+# bubblewrap exits with this plus the number of the signal that ended what is inside.
+SIGNALLED = 128
+
+_STATE, _START_TIME = 0, 19  # places in /proc/PID/stat after the command's closing bracket
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be mistaken for another one that got its pid later."""
+
+    pid: int
+    started: int
+    """Clock ticks after boot, from /proc/PID/stat."""
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        fields = _stat(pid)
+        return None if fields is None else cls(pid, int(fields[_START_TIME]), _boot_id())
+
+    def alive(self) -> bool:
+        fields = _stat(self.pid)
+        if fields is None or fields[_STATE] in "ZX":
+            return False
+        return int(fields[_START_TIME]) == self.started and _boot_id() == self.boot
+
+    def role(self) -> tuple[str, str] | None:
+        """(node, role) from the environment it was started with."""
+        try:
+            pairs = Path(f"/proc/{self.pid}/environ").read_bytes().decode(errors="replace")
+        except OSError:
+            return None
+        found = dict(pair.split("=", 1) for pair in pairs.split("\0") if "=" in pair)
+        if NODE_VARIABLE not in found:
+            return None
+        return found[NODE_VARIABLE], found.get(ROLE_VARIABLE, "")
+
+
+def node_processes(node: Path) -> Iterator[tuple[Identity, str]]:
+    """Every living process that this node started, with its role."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        identity = Identity.of(int(entry))
+        role = identity.role() if identity else None
+        if identity and role and role[0] == str(node) and identity.alive():
+            yield identity, role[1]
+
+
+class Process:
+    """One process, ours or adopted. `wait` ends when it has ended."""
+
+    def __init__(self, identity: Identity, pidfd: int, child: bool) -> None:
+        self.identity = identity
+        self.exit_status: int | None = None
+        self._pidfd = pidfd
+        self._child = identity.pid if child else None
+        self._inner: int | None = None
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, self._on_end)
+
+    @classmethod
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        node: Path,
+        role: str,
+        pass_fds: Sequence[int] = (),
+        output: int | None = None,
+        environ: Mapping[str, str] | None = None,
+        descriptors: int = CHILD_DESCRIPTORS,
+        data_bytes: int | None = None,
+        niceness: int = 0,
+    ) -> Self:
+        """Start in a session of its own, with an environment of only what is given here."""
+        stream = subprocess.DEVNULL if output is None else output
+        data = "unlimited" if data_bytes is None else str(data_bytes // 1024)
+        started = subprocess.Popen(
+            ["/bin/sh", "-c", _LIMITS, str(descriptors), data, str(niceness), *command],
+            env={**(environ or {}), NODE_VARIABLE: str(node), ROLE_VARIABLE: role},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            cwd="/",
+        )
+        # A child of ours is a zombie at worst, so its pid is its own until we reap it.
+        identity = Identity.of(started.pid)
+        if identity is None:
+            raise ProcessLookupError(f"{command[0]} ended before it began")
+        pidfd = os.pidfd_open(started.pid)
+        started.returncode = 0  # we reap it; Popen must not wait for it or warn about it
+        return cls(identity, pidfd, child=True)
+
+    @classmethod
+    def adopt(cls, identity: Identity) -> Self | None:
+        """Watch a process that an earlier agent started, None when it is gone."""
+        try:
+            pidfd = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            return None
+        # Checked after the open: from here on the descriptor means this process and no other.
+        if not identity.alive():
+            os.close(pidfd)
+            return None
+        return cls(identity, pidfd, child=False)
+
+    def contains(self, inner: Identity) -> None:
+        """What was started is a sandbox. From now on this is about the process inside of it; the one
+        outside only waits for that."""
+        with contextlib.suppress(ProcessLookupError):
+            self._inner = os.pidfd_open(inner.pid)
+            self.identity = inner
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+    @property
+    def metered(self) -> int:
+        """The pid whose CPU and memory count: the program's own, also with a sandbox around it."""
+        return self.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        if self._child:
+            with contextlib.suppress(ChildProcessError):
+                _, status = os.waitpid(self._child, 0)
+                self.exit_status = os.waitstatus_to_exitcode(status)
+            if self._inner is not None and (self.exit_status or 0) > SIGNALLED:
+                self.exit_status = SIGNALLED - (self.exit_status or 0)
+        self.send(signal.SIGKILL)  # a sandbox whose outer process was killed lives on without it
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._pidfd)
+        if self._inner is not None:
+            os.close(self._inner)
+        self._ended.set()
+
+    async def wait(self) -> None:
+        await self._ended.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                target = self._pidfd if self._inner is None else self._inner
+                signal.pidfd_send_signal(target, number)
+
+    async def end(self, first: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
+        """Ask it to end; after `grace` seconds make it end."""
+        self.send(first)
+        try:
+            async with asyncio.timeout(grace):
+                await self.wait()
+        except TimeoutError:
+            self.send(signal.SIGKILL)
+            await self.wait()
+
+    def forget(self) -> None:
+        """Stop watching: the process goes on without the agent."""
+        if not self.ended:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            self._close()

@@ -1,0 +1,122 @@
+"""What a node is told when it starts: arguments for what differs per node, SKERRY_… for the rest."""
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+AGENT_VERSION = "0.1.0"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be meant."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    directory: Path
+    name: str
+    bind: str
+    http_port: int
+    https_port: int
+    agent_port: int
+    advertise: str
+    """URL by which the control plane reaches the agent."""
+    control: str | None
+    """URL of the control plane's gateway; kept on disk after the enrolment."""
+    join_token: str | None
+    stop_all_on_exit: bool
+
+    haproxy: str
+    slots: int
+    """Scripts this node can serve; each is an empty backend of the front, 15 kB of memory."""
+    front_connections: int
+    pull_seconds: float
+    """Time between two pulls; also the heartbeat."""
+    drain_seconds: float
+    """How long an old cell may finish open requests, WebSockets and streams after an exchange."""
+    linger_seconds: float
+    """How long an idle old cell lives on for work that its answers left behind (`waitUntil`)."""
+    start_seconds: float
+    """How long a new cell may take until it answers its probe."""
+    cell_heap_mib: int
+    """JavaScript heap of a cell."""
+    cell_memory_mib: int
+    """Memory of a cell's process beyond that of an idle one, heap and buffers together."""
+    cell_cpu_seconds: float
+    """CPU a cell may use without letting anything else happen in it."""
+    egress_allow: tuple[str, ...]
+    """Networks that scripts may reach although they are not public."""
+
+
+def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Raises SettingsError, or exits with argparse's message."""
+    parser = argparse.ArgumentParser(prog="python -m edge.agent")
+    parser.add_argument("--dir", required=True, type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--bind", default="127.0.0.1")
+    parser.add_argument("--http-port", required=True, type=int)
+    parser.add_argument("--https-port", required=True, type=int)
+    parser.add_argument("--agent-port", required=True, type=int)
+    parser.add_argument("--advertise")
+    parser.add_argument("--control")
+    parser.add_argument("--join")
+    parser.add_argument("--stop-all-on-exit", action="store_true")
+    given = parser.parse_args(arguments)
+    return Settings(
+        directory=given.dir,
+        name=given.name,
+        bind=given.bind,
+        http_port=given.http_port,
+        https_port=given.https_port,
+        agent_port=given.agent_port,
+        advertise=given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}",
+        control=given.control,
+        join_token=given.join,
+        stop_all_on_exit=given.stop_all_on_exit,
+        haproxy=environ.get("SKERRY_HAPROXY", "haproxy"),
+        slots=int(_number(environ, "SKERRY_SLOTS", 5000)),
+        front_connections=int(_number(environ, "SKERRY_FRONT_CONNECTIONS", 10_000)),
+        pull_seconds=_number(environ, "SKERRY_PULL_SECONDS", 5),
+        drain_seconds=_number(environ, "SKERRY_DRAIN_SECONDS", 30),
+        linger_seconds=_number(environ, "SKERRY_LINGER_SECONDS", 2),
+        start_seconds=_number(environ, "SKERRY_START_SECONDS", 10),
+        cell_heap_mib=int(_positive(environ, "SKERRY_CELL_HEAP_MIB", 128)),
+        cell_memory_mib=int(_positive(environ, "SKERRY_CELL_MEMORY_MIB", 256)),
+        cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
+        egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
+    )
+
+
+def _reachable(bind: str) -> str:
+    """An address to call for one to listen on; other machines need --advertise."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 a comparison
+    return f"[{address}]" if ":" in address else address
+
+
+def _positive(environ: Mapping[str, str], name: str, default: float) -> float:
+    number = _number(environ, name, default)
+    if number == 0:
+        raise SettingsError(f"{name} must be more than 0")
+    return number
+
+
+def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    given = [text.strip() for text in environ.get(name, "").split(",") if text.strip()]
+    try:
+        return tuple(str(ipaddress.ip_network(text)) for text in given)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be networks such as 10.1.0.0/16: {error}") from error
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "")
+    try:
+        number = float(text) if text else float(default)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be a number, not {text!r}") from error
+    if number < 0:
+        raise SettingsError(f"{name} must not be negative")
+    return number

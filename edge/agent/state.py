@@ -1,0 +1,287 @@
+"""Desired and reported state on the node's own disk. What is here is served after any crash."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from edge.agent.desired import DesiredSlot, Version, read_version
+from edge.agent.processes import Identity
+from edge.agent.sealing import Seal
+from edge.runtime.sandbox import FIRST_UID
+from edge.wire import Fields
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS slots (
+    script_id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    deployment_id TEXT,
+    hostnames TEXT NOT NULL,
+    desired BLOB NOT NULL,
+    live BLOB,
+    number INTEGER UNIQUE,
+    state TEXT NOT NULL,
+    reason TEXT,
+    reported INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS cells (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    script_id TEXT NOT NULL,
+    version_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    slot_number INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    pid INTEGER,
+    started INTEGER,
+    boot TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS users (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_id TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE IF NOT EXISTS node (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO node (key, value) VALUES ('watermark', 0);
+"""
+
+
+class SlotState(StrEnum):
+    PENDING = "pending"
+    """Received, and this node works on it."""
+    LIVE = "live"
+    """The desired version answers."""
+    WITHDRAWN = "withdrawn"
+    """Nothing answers, as desired."""
+    FAILED = "failed"
+    """The desired version does not start; the one before it answers, where there is one."""
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    """Never had a visitor."""
+    SERVING = "serving"
+    DRAINING = "draining"
+    """Finishes what it has begun."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    desired: DesiredSlot
+    live: Version | None
+    """The newest version that answered; what is started again after a crash."""
+    number: int | None
+    """Which of the front's slots; None while the script holds none."""
+    state: SlotState
+    reason: str | None
+    reported: bool
+
+    @property
+    def script_id(self) -> str:
+        return self.desired.script_id
+
+    @property
+    def generation(self) -> int:
+        return self.desired.generation
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    id: int
+    script_id: str
+    version_id: str
+    digest: str
+    """Of everything the cell was built from; another one means: exchange it."""
+    slot_number: int
+    phase: Phase
+    identity: Identity | None
+
+    @property
+    def name(self) -> str:
+        """The server's name in the front, never given twice."""
+        return f"c{self.id}"
+
+
+class State:
+    """SQLite in WAL mode; small enough that each call is done at once. Slots are cached."""
+
+    def __init__(self, path: Path, seal: Seal, first_uid: int = FIRST_UID) -> None:
+        self._seal = seal
+        self._first_uid = first_uid
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+        path.chmod(0o600)
+        rows = self._db.execute("SELECT * FROM slots").fetchall()
+        self._slots = {row["script_id"]: self._read_slot(row) for row in rows}
+
+    def close(self) -> None:
+        self._db.close()
+
+    # Slots
+
+    def slots(self) -> list[Slot]:
+        return list(self._slots.values())
+
+    def slot(self, script_id: str) -> Slot | None:
+        return self._slots.get(script_id)
+
+    def save(self, slots: Iterable[Slot], watermark: int | None = None) -> None:
+        """Write slots and, when given, the watermark, all or nothing."""
+        changed = list(slots)
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for slot in changed:
+                self._write_slot(slot)
+            if watermark is not None:
+                self._db.execute("UPDATE node SET value = ? WHERE key = 'watermark'", (watermark,))
+        self._slots.update({slot.script_id: slot for slot in changed})
+
+    def save_serving(self, slot: Slot, cell: CellRecord) -> None:
+        """From here on this cell answers for the slot; every other one of it drains."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write_slot(slot)
+            self._db.execute(
+                "UPDATE cells SET phase = 'draining' WHERE script_id = ? AND phase = 'serving'",
+                (slot.script_id,),
+            )
+            self._db.execute("UPDATE cells SET phase = 'serving' WHERE id = ?", (cell.id,))
+        self._slots[slot.script_id] = slot
+
+    def drain_cells(self, script_id: str) -> None:
+        with self._db:
+            self._db.execute(
+                "UPDATE cells SET phase = 'draining' WHERE script_id = ?", (script_id,)
+            )
+
+    def watermark(self) -> int:
+        """Every change up to this generation has been received."""
+        row = self._db.execute("SELECT value FROM node WHERE key = 'watermark'").fetchone()
+        return int(row["value"])
+
+    def mark_reported(self, slots: Iterable[Slot]) -> None:
+        """Remember what the control plane has heard, unless it changed meanwhile."""
+        current = [self._slots[slot.script_id] for slot in slots if self._unchanged(slot)]
+        self.save(replace(slot, reported=True) for slot in current)
+
+    def _unchanged(self, slot: Slot) -> bool:
+        now = self._slots[slot.script_id]
+        return (now.generation, now.state, now.reason) == (
+            slot.generation,
+            slot.state,
+            slot.reason,
+        )
+
+    def referenced_versions(self) -> list[Version]:
+        """Every version whose files must stay on disk."""
+        versions = [version for slot in self.slots() for version in slot.desired.versions]
+        return versions + [slot.live for slot in self.slots() if slot.live]
+
+    # Users of the system
+
+    def uid_of(self, account_id: str) -> int:
+        """The user that an account's cells run as on this node; no other account ever gets it."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO users (account_id) VALUES (?) ON CONFLICT DO NOTHING", (account_id,)
+            )
+        query = "SELECT number FROM users WHERE account_id = ?"
+        return self._first_uid + int(self._db.execute(query, (account_id,)).fetchone()["number"])
+
+    # Cells
+
+    def cells(self) -> list[CellRecord]:
+        return [_read_cell(row) for row in self._db.execute("SELECT * FROM cells")]
+
+    def add_cell(self, script_id: str, version_id: str, digest: str, number: int) -> CellRecord:
+        with self._db:
+            cursor = self._db.execute(
+                "INSERT INTO cells (script_id, version_id, digest, slot_number, phase)"
+                " VALUES (?, ?, ?, ?, 'starting')",
+                (script_id, version_id, digest, number),
+            )
+        assigned = cursor.lastrowid or 0
+        return CellRecord(assigned, script_id, version_id, digest, number, Phase.STARTING, None)
+
+    def save_process(self, cell: CellRecord, identity: Identity) -> None:
+        with self._db:
+            self._db.execute(
+                "UPDATE cells SET pid = ?, started = ?, boot = ? WHERE id = ?",
+                (identity.pid, identity.started, identity.boot, cell.id),
+            )
+
+    def remove_cell(self, cell: CellRecord) -> None:
+        with self._db:
+            self._db.execute("DELETE FROM cells WHERE id = ?", (cell.id,))
+
+    # Rows
+
+    def _write_slot(self, slot: Slot) -> None:
+        desired = slot.desired
+        self._db.execute(
+            "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
+            " hostnames, desired, live, number, state, reason, reported)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                desired.script_id,
+                desired.account_id,
+                desired.name,
+                desired.generation,
+                desired.deployment_id,
+                json.dumps(desired.hostnames),
+                self._sealed(desired.script_id, desired.versions),
+                self._sealed(desired.script_id, [slot.live]) if slot.live else None,
+                slot.number,
+                slot.state,
+                slot.reason,
+                slot.reported,
+            ),
+        )
+
+    def _read_slot(self, row: sqlite3.Row) -> Slot:
+        desired = DesiredSlot(
+            script_id=row["script_id"],
+            account_id=row["account_id"],
+            name=row["name"],
+            generation=row["generation"],
+            deployment_id=row["deployment_id"],
+            hostnames=tuple(json.loads(row["hostnames"])),
+            versions=self._unsealed(row["script_id"], row["desired"]),
+        )
+        live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
+        return Slot(
+            desired=desired,
+            live=live[0],
+            number=row["number"],
+            state=SlotState(row["state"]),
+            reason=row["reason"],
+            reported=bool(row["reported"]),
+        )
+
+    def _sealed(self, script_id: str, versions: Iterable[Version]) -> bytes:
+        text = json.dumps([version.as_json() for version in versions])
+        return self._seal.close(text.encode(), script_id)
+
+    def _unsealed(self, script_id: str, sealed: bytes) -> tuple[Version, ...]:
+        versions = json.loads(self._seal.open(sealed, script_id))
+        return tuple(read_version(Fields(source, "version")) for source in versions)
+
+
+def _read_cell(row: sqlite3.Row) -> CellRecord:
+    identity = None
+    if row["pid"] is not None:
+        identity = Identity(row["pid"], row["started"], row["boot"])
+    return CellRecord(
+        id=row["id"],
+        script_id=row["script_id"],
+        version_id=row["version_id"],
+        digest=row["digest"],
+        slot_number=row["slot_number"],
+        phase=Phase(row["phase"]),
+        identity=identity,
+    )

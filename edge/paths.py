@@ -1,0 +1,104 @@
+"""Where a node keeps what on its own disk."""
+
+import hashlib
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# A unix socket's path has at most 107 bytes; ours add at most 30 to the directory's.
+LONGEST_SOCKET_ROOT = 75
+# HAProxy and workerd read these paths as parts of addresses.
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+
+
+def _name_of(root: Path) -> str:
+    return hashlib.sha256(str(root).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class NodePaths:
+    """NODE_DIR and the folder of sockets, which is elsewhere when NODE_DIR cannot be part of an address."""
+
+    root: Path
+    sockets: Path
+
+    @classmethod
+    def of(cls, directory: Path) -> "NodePaths":
+        root = directory.resolve()
+        sockets = root / "sockets"
+        if len(str(sockets)) > LONGEST_SOCKET_ROOT or not _PLAIN.fullmatch(str(sockets)):
+            sockets = Path(tempfile.gettempdir()) / f"skerry-{_name_of(root)}"
+        return cls(root, sockets)
+
+    def make(self) -> None:
+        """Create the folders, open to nobody else."""
+        folders = (self.root, self.sockets, self.modules, self.front, self.cells)
+        for folder in folders:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._owned(self.sockets, 0o077)
+
+    def make_doors(self) -> None:
+        """Others may pass through this folder, and list nothing."""
+        if not self.doors.exists():
+            self.doors.mkdir(mode=0o700)
+            self.doors.chmod(0o711)
+        self._owned(self.doors, 0o066)
+
+    def _owned(self, folder: Path, forbidden: int) -> None:
+        """Others may have made it before us where everybody may write."""
+        found = folder.lstat()
+        link = stat.S_ISLNK(found.st_mode)
+        if link or found.st_uid != self.root.stat().st_uid or found.st_mode & forbidden:
+            raise PermissionError(f"{folder} is open to others; remove it")
+
+    @property
+    def doors(self) -> Path:
+        """What a cell may reach, and all it may: mounted into every sandbox, and so outside of
+        NODE_DIR, where a cell's user cannot come."""
+        return Path(tempfile.gettempdir()) / f"skerry-{_name_of(self.root)}-doors"
+
+    @property
+    def egress_socket(self) -> Path:
+        return self.doors / "egress.sock"
+
+    @property
+    def keeper_socket(self) -> Path:
+        return self.sockets / "keeper.sock"
+
+    @property
+    def front_socket(self) -> Path:
+        return self.sockets / "front.sock"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "state.sqlite"
+
+    @property
+    def idle_cell(self) -> Path:
+        return self.root / "idle-cell.json"
+
+    @property
+    def node_key(self) -> Path:
+        return self.root / "node.key"
+
+    @property
+    def credential(self) -> Path:
+        return self.root / "credential.json"
+
+    @property
+    def agent_lock(self) -> Path:
+        return self.root / "agent.lock"
+
+    @property
+    def modules(self) -> Path:
+        return self.root / "modules"
+
+    @property
+    def front(self) -> Path:
+        return self.root / "front"
+
+    @property
+    def cells(self) -> Path:
+        return self.root / "cells"

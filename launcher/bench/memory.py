@@ -1,0 +1,54 @@
+"""What the cells of an instance take: proportional memory and CPU, from /proc."""
+
+import os
+import time
+from pathlib import Path
+
+from launcher import processes
+from launcher.paths import DataDirectory
+
+IDLE_SECONDS = 3.0
+MEGABYTE = 1_000_000
+
+
+def cell_memory(data: DataDirectory) -> tuple[float, float]:
+    """Mean PSS of a cell in MB, and the CPU of all idle cells together in percent of one core."""
+    cells = _cells(data)
+    pss = sum(_pss(pid) for pid in cells) / max(1, len(cells)) / MEGABYTE
+    before = _cpu_seconds(cells)
+    time.sleep(IDLE_SECONDS)
+    return pss, (_cpu_seconds(cells) - before) / IDLE_SECONDS * 100
+
+
+def _cells(data: DataDirectory) -> list[int]:
+    folder = f"{data.path / 'nodes'}/"
+    found = processes.marked("SKERRY_NODE", lambda value: value.startswith(folder))
+    cells = [one.pid for one, marks in found if marks.get("SKERRY_ROLE", "").startswith("cell:")]
+    return [pid for pid in cells if _name(pid) == "workerd"]  # not the sandbox around it
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pss(pid: int) -> int:
+    """Bytes: private pages, and each shared one divided by the number of its users (proc(5))."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def _cpu_seconds(pids: list[int]) -> float:
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,153 @@
+"""The command line of ./skerry."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from launcher import bench, doctor, environment, installation, status, testing, up
+from launcher.errors import LauncherError
+from launcher.paths import DEFAULT_DATA, ROOT, VENV_PYTHON, DataDirectory
+
+DESCRIPTION = "Skerry: a self-hosted platform for Cloudflare Workers. Start with: ./skerry up"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; the exit status of the program."""
+    options = parser().parse_args(arguments)
+    try:
+        return _dispatch(options, arguments)
+    except LauncherError as error:
+        print(f"skerry: {error}", file=sys.stderr)
+    except PermissionError as error:
+        print(f"skerry: {error.strerror}: {error.filename}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("skerry: interrupted.", file=sys.stderr)
+    except BrokenPipeError:
+        # `./skerry status | head`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
+    data = DataDirectory(options.data.resolve())
+    command = options.command
+    if command in ("up", "test", "bench"):
+        _set_up(arguments, testing=command != "up")
+    if command in ("test", "bench"):
+        # Ended from outside (a time limit, say), they stop what they started all the same.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    commands = {
+        "up": lambda: _up(options, data, arguments),
+        "down": lambda: up.down(data),
+        "status": lambda: status.show(data, as_json=options.json),
+        "env": lambda: environment.print_exports(data),
+        "url": lambda: environment.print_url(data, options.name),
+        "test": lambda: testing.run(options.paths),
+        "bench": lambda: bench.run(save=options.save),
+        "doctor": lambda: doctor.run(data),
+    }
+    return commands[command]()
+
+
+def _set_up(arguments: list[str], *, testing: bool) -> None:
+    installation.ensure(testing=testing)
+    if Path(sys.prefix) != ROOT / ".venv":
+        # From here on everything runs on the Python that was just set up.
+        os.execve(  # noqa: S606 - replaces this process, no shell
+            VENV_PYTHON,
+            [str(VENV_PYTHON), "-P", "-m", "launcher", *arguments],
+            os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+
+
+def _up(options: argparse.Namespace, data: DataDirectory, arguments: list[str]) -> int:
+    if options.detach:
+        return up.detach(data, [word for word in arguments if word != "--detach"])
+    flags = up.Flags(
+        bind=options.bind,
+        nodes=options.nodes,
+        control=options.port,
+        http=options.http_port,
+        https=options.https_port,
+    )
+    return up.run(data, flags)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its flags."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--data", type=Path, default=DEFAULT_DATA, metavar="DIR",
+        help="where this instance keeps everything (default: .skerry beside the launcher)",
+    )  # fmt: skip
+    top = argparse.ArgumentParser(prog="./skerry", description=DESCRIPTION, allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, parents=[shared], allow_abbrev=False
+        )
+
+    _add_up(command("up", "Set up what is missing, then run the whole platform until Ctrl-C."))
+    command("down", "Stop the platform.")
+    shown = command("status", "Show every process and node.")
+    shown.add_argument("--json", action="store_true", help="for programs")
+    command("env", 'Print shell exports that point wrangler here: eval "$(./skerry env)"')
+    url = command("url", "Print the live URL of a script.")
+    url.add_argument("name", metavar="NAME")
+    _add_test(command("test", "Run every check: lint, types, imports, tests."))
+    measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
+    measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")
+    command("doctor", "Check this machine and say what to do about what it lacks.")
+    return top
+
+
+def _add_up(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--detach", action="store_true", help="run in the background; return once all is healthy"
+    )
+    command.add_argument(
+        "--bind",
+        metavar="ADDR",
+        help="address to listen on (default: 127.0.0.1, this machine only)",
+    )
+    command.add_argument(
+        "--port", type=_port, metavar="N", help="dashboard and API (default: 8700; 0: any free)"
+    )
+    command.add_argument(
+        "--http-port",
+        type=_port,
+        metavar="N",
+        help="scripts over HTTP (default: 8080; 0: any free)",
+    )
+    command.add_argument(
+        "--https-port",
+        type=_port,
+        metavar="N",
+        help="scripts over HTTPS (default: 8443; 0: any free)",
+    )
+    command.add_argument(
+        "--nodes", type=_count, metavar="N", help="edge nodes on this machine (default: 1)"
+    )
+    command.epilog = "What you choose is remembered in the data directory for the next time."
+
+
+def _add_test(command: argparse.ArgumentParser) -> None:
+    command.add_argument("paths", nargs="*", metavar="PATH", help="run pytest on these only")
+    command.epilog = "Flags for pytest go after `--`: ./skerry test tests/api -- -x -k deploy"
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port: 0 to 65535")
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 64:
+        raise argparse.ArgumentTypeError(f"{count} nodes: 1 to 64 are possible")
+    return count

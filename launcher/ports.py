@@ -1,0 +1,165 @@
+"""Which TCP ports an instance uses: flags first, then what it remembered, then defaults that are free."""
+
+import errno
+import random
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from launcher.config import LOOPBACK, Config
+from launcher.errors import LauncherError, PortTakenError
+
+CONTROL, GATEWAY, POSTGRES, VALKEY = "control", "gateway", "postgres", "valkey"
+DEFAULT_CONTROL, DEFAULT_GATEWAY, DEFAULT_AGENT = 8700, 8701, 8710
+DEFAULT_HTTP, DEFAULT_HTTPS = 8080, 8443
+
+# Below Linux's default range for outgoing connections (32768-60999), which could occupy a port while we are down.
+INTERNAL_PORTS = range(20_000, 32_000)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One port that an instance needs."""
+
+    name: str
+    purpose: str
+    default: int | None
+    """None: any free internal port will do, and nobody needs to hear which."""
+    flag: str = ""
+    demanded: int | None = None
+    """The flag's value; 0 asks for any free port."""
+    bind: str = LOOPBACK
+
+
+def node_names(count: int) -> list[str]:
+    return [f"edge-{number}" for number in range(1, count + 1)]
+
+
+def wishes(config: Config, *, control: int | None = None, http: int | None = None, https: int | None = None,
+           embedded: Iterable[str] = (POSTGRES, VALKEY)) -> list[Wish]:  # fmt: skip
+    """Every port of an instance, those that people type first: they have the first choice."""
+    bind = config.bind
+    found = [
+        Wish(CONTROL, "the dashboard and the API", DEFAULT_CONTROL, "--port", control, bind),
+    ]
+    for position, node in enumerate(node_names(config.nodes)):
+        first = position == 0
+        found += [
+            Wish(f"{node}.http", f"{node}'s HTTP", DEFAULT_HTTP + position,
+                 "--http-port", http if first else None, bind),
+            Wish(f"{node}.https", f"{node}'s HTTPS", DEFAULT_HTTPS + position,
+                 "--https-port", https if first else None, bind),
+            Wish(f"{node}.agent", f"{node}'s agent", DEFAULT_AGENT + position, bind=bind),
+        ]  # fmt: skip
+    found.append(Wish(GATEWAY, "the gateway for nodes", DEFAULT_GATEWAY, bind=bind))
+    found += [Wish(name, name, None) for name in embedded]
+    return found
+
+
+class Reservations:
+    """Ports that an instance has chosen and not opened yet, so that another one that starts now chooses others.
+
+    A name of the abstract kind for each (unix(7)): one holder at a time, and gone with its process.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def add(self, ports: Iterable[int]) -> bool:
+        """Reserve all of these, or none of them and answer False."""
+        taken = [_reservation(port) for port in ports]
+        if None in taken:
+            for one in taken:
+                if one is not None:
+                    one.close()
+            return False
+        self._held += [one for one in taken if one is not None]
+        return True
+
+    def release(self) -> None:
+        for one in self._held:
+            one.close()
+        self._held.clear()
+
+
+def _reservation(port: int) -> socket.socket | None:
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0skerry-port-{port}")
+    except OSError:
+        name.close()
+        return None
+    return name
+
+
+def choose(asked: Iterable[Wish], remembered: dict[str, int]) -> tuple[dict[str, int], list[str]]:
+    """A free port for every wish, and a sentence for each that is not the one people expect.
+
+    Raises PortTakenError for a port that a flag demands and that is in use, before anything is started.
+    """
+    chosen: dict[str, int] = {}
+    notes: list[str] = []
+    for wish in asked:
+        port, note = _choose_one(wish, remembered.get(wish.name), set(chosen.values()))
+        chosen[wish.name] = port
+        notes += [note] if note else []
+    return chosen, notes
+
+
+def _choose_one(wish: Wish, remembered: int | None, used: set[int]) -> tuple[int, str]:
+    if wish.demanded:
+        if wish.demanded in used or not is_free(wish.demanded, wish.bind):
+            raise PortTakenError(
+                f"Port {wish.demanded} ({wish.flag}) is taken by another program: choose another one."
+            )
+        return wish.demanded, ""
+    wanted = remembered or (None if wish.demanded == 0 else wish.default)
+    if wanted is None:
+        return _any_free(wish.bind, used), ""
+    if wanted not in used and is_free(wanted, wish.bind):
+        return wanted, ""
+    port = _next_free(wanted, wish, used)
+    note = "" if wish.default is None else f"Port {wanted} is taken: {wish.purpose} is on {port}."
+    return port, note
+
+
+def _next_free(taken: int, wish: Wish, used: set[int]) -> int:
+    if wish.default is None:
+        return _any_free(wish.bind, used)
+    for port in range(taken + 1, min(taken + 1_000, 65_536)):
+        if port not in used and is_free(port, wish.bind):
+            return port
+    return _any_free(wish.bind, used)
+
+
+def _any_free(bind: str, used: set[int]) -> int:
+    # At random, so that two instances that start at the same moment hardly ever meet.
+    for port in random.sample(INTERNAL_PORTS, k=500):
+        if port not in used and is_free(port, bind):
+            return port
+    raise LauncherError("500 ports between 20000 and 32000 were tried and none is free.")
+
+
+def is_free(port: int, bind: str = LOOPBACK) -> bool:
+    """Whether a server could listen there now, and no other instance is about to.
+
+    Raises LauncherError for an address that this machine does not have, or a port it may not open.
+    """
+    reservation = _reservation(port)
+    if reservation is None:
+        return False
+    reservation.close()
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do: connections of a past run that linger in TIME_WAIT are no obstacle, a listener is.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise LauncherError(
+                f"Cannot listen on {bind} port {port}: {error.strerror}."
+            ) from error
+    return True

@@ -1,0 +1,168 @@
+"""Processes of this machine by pid *and* start time, so that a reused pid is never mistaken for one of ours.
+
+Linux only: everything is read from /proc (see proc(5)).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Every process of an instance inherits this variable with the path of the data directory as its value.
+# Celery's children and other grandchildren have no other trace of the instance they belong to.
+MARK = "SKERRY_INSTANCE"
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be confused with a later one of the same number."""
+
+    pid: int
+    started: int
+    """Clock ticks after the boot."""
+    boot: str
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine."""
+    return _BOOT_ID.read_text().strip()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on (state first), or None when the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may hold blanks and brackets itself.
+    return text.rpartition(")")[2].split()
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of a running process; None for one that is gone or only waits to be reaped."""
+    fields = _stat(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    return Identity(pid=pid, started=int(fields[19]), boot=boot_id())
+
+
+def is_running(process: Identity) -> bool:
+    """Whether this very process still runs."""
+    return identify(process.pid) == process
+
+
+def age_seconds(process: Identity) -> float:
+    """Seconds since the process started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / _TICKS_PER_SECOND
+
+
+def memory_bytes(process: Identity) -> int:
+    """Resident memory, shared pages included; 0 for a process that is gone."""
+    try:
+        resident = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(resident) * _PAGE_BYTES
+
+
+def command_line(pid: int) -> list[str]:
+    """The arguments of a process, [] when it is gone or another user's."""
+    return _strings(pid, "cmdline")
+
+
+def _strings(pid: int, file: str) -> list[str]:
+    try:
+        raw = Path(f"/proc/{pid}/{file}").read_bytes()
+    except OSError:
+        return []
+    return [part.decode(errors="replace") for part in raw.split(b"\0") if part]
+
+
+def belongs_to(pid: int, data: Path) -> bool:
+    """Whether a process was started for this data directory: by its mark, or by a path in its arguments."""
+    if f"{MARK}={data}" in _strings(pid, "environ"):
+        return True
+    inside = f"{data}{os.sep}"
+    return any(word == str(data) or inside in word for word in command_line(pid))
+
+
+def of_instance(data: Path) -> list[Identity]:
+    """Every running process that carries the mark of this data directory, without the caller and its parents."""
+    own = _ancestors(os.getpid())
+    return [
+        process
+        for process, _ in marked(MARK, lambda value: value == str(data))
+        if process.pid not in own
+    ]
+
+
+def marked(
+    variable: str, wanted: Callable[[str], bool]
+) -> Iterator[tuple[Identity, dict[str, str]]]:
+    """Every running process in whose environment the variable has a wanted value, with that environment."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        environment = dict(
+            pair.split("=", 1) for pair in _strings(int(entry), "environ") if "=" in pair
+        )
+        process = (
+            identify(int(entry))
+            if variable in environment and wanted(environment[variable])
+            else None
+        )
+        if process is not None:
+            yield process, environment
+
+
+def _ancestors(pid: int) -> set[int]:
+    family = set()
+    while pid > 0:
+        family.add(pid)
+        fields = _stat(pid)
+        pid = int(fields[1]) if fields is not None else 0
+    return family
+
+
+def send(process: Identity, signal_number: signal.Signals) -> bool:
+    """Signal exactly this process, never a successor with its number; False when it is gone."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Looked at after the pidfd was taken: from here on the number cannot pass to another process.
+        if not is_running(process):
+            return False
+        signal.pidfd_send_signal(descriptor, signal_number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def end(processes: Iterable[Identity], grace_seconds: float = 5.0) -> None:
+    """Ask every process to stop, wait, and kill those that did not."""
+    waiting = [process for process in processes if send(process, signal.SIGTERM)]
+    if not wait_gone(waiting, grace_seconds):
+        for process in waiting:
+            send(process, signal.SIGKILL)
+        wait_gone(waiting, grace_seconds)
+
+
+def wait_gone(processes: Iterable[Identity], seconds: float) -> bool:
+    """Wait until none of the processes runs; False when some still do after the time."""
+    left = list(processes)
+    deadline = time.monotonic() + seconds
+    while left := [process for process in left if is_running(process)]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

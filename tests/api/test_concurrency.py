@@ -1,0 +1,107 @@
+"""Deploys, switches and reports at once: nothing waits in a circle, no generation is lost or doubled."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from sqlalchemy import Engine, select
+
+from api.accounts.actor import Actor
+from api.accounts.models import Account
+from api.db import SessionFactory, transaction
+from api.deployments import flows, rollouts, service
+from api.deployments.models import Rollout
+from api.deployments.rollouts import SlotReport
+from api.nodes import service as nodes
+from api.nodes.models import Node
+from api.scripts import service as scripts
+from api.versions import service as versions
+from api.versions.bundle import Upload, UploadedModule
+from api.versions.checking import Start
+from tests.certificates import request_certificate
+
+ROUNDS = 12
+SCRIPTS = ("a", "b", "c")
+
+
+@pytest.fixture
+def account(committed: Engine, broker: redis.Redis) -> Iterator[Account]:
+    """An account with three deployed scripts, and two nodes."""
+    SessionFactory.configure(bind=committed, join_transaction_mode="conditional_savepoint")
+    with transaction() as session:
+        account = Account(name="busy", subdomain="busy")
+        session.add(account)
+        for name in ("busy-1", "busy-2"):
+            token = nodes.issue_join_token(session)
+            nodes.enrol(session, token, name, "https://127.0.0.1:9", request_certificate())
+    upload = Upload(
+        "i.js",
+        [UploadedModule("i.js", "esm", b"export default {}")],
+        compatibility_date="2026-01-01",
+    )
+    for name in SCRIPTS:
+        with transaction() as session:
+            script = scripts.lock_or_create(session, account.id, name)
+            version = versions.store(session, script, upload, Start(1, [], []), by=_actor(account))
+            service.deploy(session, script, {version: 100}, by=_actor(account))
+    yield account
+    SessionFactory.configure(bind=None)
+
+
+def _actor(account: Account) -> Actor:
+    return Actor(account.id, "a@example.org", "0" * 32, "api")
+
+
+def _together(*works: Callable[[int], object]) -> list[BaseException]:
+    """Run each work ROUNDS times, all at once; the errors."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[int], object]) -> None:
+        try:
+            for number in range(ROUNDS):
+                work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return errors
+
+
+def test_deploys_switches_renames_and_reports_at_once(account: Account) -> None:
+    def deploy(name: str) -> Callable[[int], object]:
+        def work(_: int) -> object:
+            with transaction() as session:
+                script = scripts.lock(session, account.id, name)
+                version = versions.latest(session, script)
+                assert version is not None
+                return service.deploy(session, script, {version: 100}, by=_actor(account))
+
+        return work
+
+    def switch(number: int) -> object:
+        return flows.set_subdomain(account.id, "a", enabled=number % 2 == 0)
+
+    def report(_: int) -> None:
+        with transaction() as session:
+            waiting = session.scalars(select(Rollout).where(Rollout.state == "queued")).all()
+            sent = [(r.target_id, SlotReport(r.script_id, r.generation, "live")) for r in waiting]
+            for node in session.scalars(select(Node)):
+                node.agent_version = str(_)
+        for target, slot in sent:
+            rollouts.record(target, [slot])
+
+    errors = _together(
+        deploy("a"), deploy("b"), deploy("c"), switch, lambda n: flows.rename_subdomain(account, f"busy{n}"), report, report
+    )  # fmt: skip
+    assert errors == []
+    with SessionFactory() as session:
+        for node in session.scalars(select(Node).where(Node.name.like("busy-%"))):
+            generations = session.scalars(
+                select(Rollout.generation).where(Rollout.target_id == node.id)
+            ).all()
+            assert sorted(generations) == list(range(1, node.generation + 1))

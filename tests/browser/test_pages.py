@@ -1,0 +1,97 @@
+"""Pages that no journey passes, and what makes them pleasant."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PASSWORD
+from tests.browser.looking import Eye
+from tests.browser.test_journeys import deploy_again
+from tests.platform import Platform
+
+pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
+
+
+def test_the_gallery_and_its_forms(page: Page, ada: Eye) -> None:
+    page.goto("/workers/new")
+    ada.look(page, "create")
+    page.get_by_role("searchbox").fill("hono")
+    expect(page.get_by_role("link", name="Hello World")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"search=hono"))
+    page.get_by_role("searchbox").fill("zebra")
+    expect(page.get_by_text("No template fits")).to_be_visible()
+    for template in ("hello-world", "hono-api"):
+        page.goto(f"/workers/new/{template}")
+        ada.look(page, f"create-{template}")
+    page.get_by_label("Name", exact=True).fill("Not A Name!")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    assert page.get_by_label("Name", exact=True).input_value() == "Not A Name!"
+    ada.look(page, "create-refused")
+
+
+def test_a_full_list(page: Page, ada: Eye, platform: Platform) -> None:
+    for number in range(26):
+        deploy_again(platform, f"many-{number:02d}", "hi")
+    page.goto("/workers")
+    ada.look(page, "workers")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_role("link", name="Previous")).to_be_visible()
+    page.get_by_role("searchbox").fill("many-07")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("searchbox").fill("zebra")
+    expect(page.get_by_text("No Worker has")).to_be_visible()
+    ada.look(page, "workers-none")
+
+
+@pytest.mark.parametrize(("path", "name"), [("/workers/none", "problem-404")])
+def test_problems_are_pages(page: Page, ada: Eye, path: str, name: str) -> None:
+    page.goto(path)
+    ada.look(page, name)
+
+
+def test_the_theme_is_switched_without_a_reload(page: Page, ada: Eye) -> None:
+    page.goto("/workers/new/hello-world")
+    page.get_by_label("Name", exact=True).fill("typed")
+
+    def canvas() -> object:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    with page.expect_response("**/theme"):
+        page.get_by_role("button", name="Light").click()
+    light = canvas()
+    with page.expect_response("**/theme"):
+        page.get_by_role("button", name="Dark").click()
+    assert canvas() != light
+    assert page.get_by_label("Name", exact=True).input_value() == "typed"
+    assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
+    dark = canvas()
+    page.reload()
+    assert canvas() == dark
+
+
+def test_the_first_key_leads_past_the_navigation(page: Page, ada: Eye) -> None:
+    page.goto("/workers")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+
+
+def test_text_is_copied(page: Page, ada: Eye) -> None:
+    ada.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/workers/new")
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator("#announcer")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.splitlines()[-1] == "cd my-app && npx wrangler deploy"
+
+
+def test_a_password_can_be_shown(page: Page, ada: Eye) -> None:
+    ada.context.clear_cookies()
+    page.goto("/login")
+    field = page.get_by_label("Password", exact=True)
+    field.fill(PASSWORD)
+    page.get_by_role("button", name="Show the password").click()
+    assert field.get_attribute("type") == "text"

@@ -1,0 +1,132 @@
+"""One world of real things in a database of its own; whatever a test changes in it is undone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, make_url, text
+from starlette.testclient import TestClient
+
+from tests.cast import Tenant, upload_parts
+from tests.certificates import request_certificate
+from tests.conftest import migrated_engine
+
+SCRIPT = "my-app"
+SECRET = "API_KEY"
+
+
+@dataclass
+class World:
+    """An account that has one of everything, and the values with which a path reaches it."""
+
+    app: Any
+    engine: Engine = field(repr=False)
+    owner: Tenant
+    stranger: Tenant
+    real: dict[str, str] = field(default_factory=dict)
+    """Path parameters by name, such as `version_id`."""
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Run requests in one outer transaction that is rolled back; their commits are savepoints."""
+        from api.db import SessionFactory  # noqa: PLC0415 - reads the settings at import
+
+        with self.engine.connect() as connection, connection.begin() as outer:
+            SessionFactory.configure(bind=connection, join_transaction_mode="create_savepoint")
+            yield
+            outer.rollback()
+
+    def stored(self) -> list[tuple[str, str | None]]:
+        """A digest of everything in each table."""
+        from api.db import Model, transaction  # noqa: PLC0415 - reads the settings at import
+
+        queries = [
+            f"SELECT '{name}', md5(string_agg(t::text, ';' ORDER BY t::text)) FROM {name} t"  # noqa: S608 - our own table names
+            for name in Model.metadata.tables
+        ]
+        with transaction() as session:
+            return [tuple(row) for row in session.execute(text(" UNION ALL ".join(queries)))]
+
+    def operations(self) -> list[tuple[str, str]]:
+        """Method and path template of every operation that is documented."""
+        paths = self.app.openapi()["paths"]
+        return [(method.upper(), path) for path in paths for method in paths[path]]
+
+    def path(self, template: str) -> str:
+        """The template with the real values in it."""
+        return template.format(**self.real)
+
+
+@pytest.fixture(scope="session")
+def broker_connections() -> Iterator[None]:
+    """Close what was kept open for sending tasks, else it is reported when it is collected."""
+    from api.queue import sender  # noqa: PLC0415 - reads the settings
+
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    yield
+    client.flushdb()
+    client.close()
+    sender().pool.force_close_all()
+
+
+@pytest.fixture(scope="session")
+def populated(app: Any, broker_connections: None) -> Iterator[World]:
+    from api.db import SessionFactory  # noqa: PLC0415
+
+    url = make_url(os.environ["DATABASE_URL"])
+    engine = migrated_engine(
+        url.set(database=f"{url.database}_contract").render_as_string(hide_password=False)
+    )
+    SessionFactory.configure(bind=engine, join_transaction_mode="conditional_savepoint")
+    client = TestClient(app, raise_server_exceptions=False)
+    world = World(app, engine, _tenant("owner", client), _tenant("stranger", client))
+    _populate(world)
+    yield world
+    engine.dispose()
+
+
+@pytest.fixture
+def world(populated: World) -> Iterator[World]:
+    """The world for one test."""
+    with populated.undone():
+        yield populated
+
+
+def _tenant(name: str, client: TestClient) -> Tenant:
+    from api.accounts import tokens  # noqa: PLC0415
+    from api.accounts.models import Account  # noqa: PLC0415
+    from api.db import transaction  # noqa: PLC0415
+
+    with transaction() as session:
+        account = Account(name=name, subdomain=name)
+        session.add(account)
+        session.flush()
+        return Tenant(account.id, name, tokens.issue(session, account, f"{name}-token"), client)
+
+
+def _populate(world: World) -> None:
+    """A script with a secret, hence two versions and two deployments, and a node to push them to."""
+    from api.db import transaction  # noqa: PLC0415
+    from api.nodes import service as nodes  # noqa: PLC0415
+
+    owner = world.owner
+    parts = upload_parts(bindings=[{"name": "STAGE", "type": "plain_text", "text": "test"}])
+    owner.result("PUT", f"workers/scripts/{SCRIPT}", **parts)
+    owner.result("PUT", f"workers/scripts/{SCRIPT}/secrets", json={"name": SECRET, "text": "s3"})
+    deployment = owner.result("GET", f"workers/scripts/{SCRIPT}/deployments")["deployments"][0]
+    with transaction() as session:
+        token = nodes.issue_join_token(session)
+        # Nothing listens there: the node is away, and rollouts to it wait.
+        nodes.enrol(session, token, "edge-1", "https://127.0.0.1:9", request_certificate())
+    world.real = {
+        "account_id": owner.id,
+        "name": SCRIPT,
+        "version_id": deployment["versions"][0]["version_id"],
+        "deployment_id": deployment["id"],
+        "secret_name": SECRET,
+        "subdomain": owner.subdomain,
+    }

@@ -1,0 +1,279 @@
+"""Bodies as clients send them and as nobody should: read when they can be, refused when they cannot.
+
+A refusal is a 4xx in the envelope, and nothing is stored.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cast import upload_parts
+from tests.contract.conftest import SCRIPT, World
+
+SCRIPT_PATH = f"workers/scripts/{SCRIPT}"
+UPLOADS = [("PUT", SCRIPT_PATH), ("POST", f"{SCRIPT_PATH}/versions")]
+# Every operation that takes JSON, with a body that it accepts.
+JSON_BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("PUT", "workers/subdomain"): {"subdomain": "elsewhere"},
+    ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
+    ("PATCH", f"{SCRIPT_PATH}/script-settings"): {"logpush": False},
+    ("POST", f"{SCRIPT_PATH}/deployments"): {
+        "versions": [{"version_id": "{version_id}", "percentage": 100}]
+    },
+    ("PUT", f"{SCRIPT_PATH}/secrets"): {"name": "A", "text": "1"},
+    ("PATCH", f"{SCRIPT_PATH}/secrets-bulk"): {"secrets": {"A": {"text": "1"}}},
+    ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},
+}
+each_json_operation = pytest.mark.parametrize("operation", JSON_BODIES, ids="-".join)
+each_upload = pytest.mark.parametrize("operation", UPLOADS, ids=["script", "version"])
+
+
+def _accepted(world: World, operation: tuple[str, str]) -> str:
+    text = json.dumps(JSON_BODIES[operation])
+    return text.replace("{version_id}", world.real["version_id"])
+
+
+def _refused(world: World, operation: tuple[str, str], **arguments: Any) -> tuple[int, int]:
+    """Status and code of a refusal; asserts that nothing was stored."""
+    before = world.stored()
+    status, code, message = world.owner.refusal(*operation, **arguments)
+    assert 400 <= status < 500, message
+    assert message
+    assert world.stored() == before
+    return status, code
+
+
+def test_the_list_of_json_operations_is_whole(world: World) -> None:
+    paths = world.app.openapi()["paths"]
+    taking_json = {
+        (method.upper(), world.path(path).removeprefix(f"/client/v4/accounts/{world.owner.id}/"))
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert set(JSON_BODIES) == taking_json
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain;charset=UTF-8",
+        "application/merge-patch+json",
+        "application/x-www-form-urlencoded",
+        None,
+    ],
+)
+@each_json_operation
+def test_json_under_any_name(
+    world: World, operation: tuple[str, str], content_type: str | None
+) -> None:
+    """cloudflare-api.md, rule 1. curl says it sends a form, and some clients say nothing."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    body = _accepted(world, operation).encode()
+    world.owner.result(*operation, content=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"5",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"enabled": ' + b"9" * 5_000 + b"}",
+    ],
+    ids=["none", "half", "list", "null", "number", "text", "not-utf-8", "deep", "long-number"],
+)
+@each_json_operation
+def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes) -> None:
+    assert _refused(world, operation, content=body)[1] == 10004
+
+
+@pytest.mark.parametrize("bad", ["\\u0000", "\\ud800"], ids=["nul", "half-a-surrogate-pair"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "workers/subdomain", '{"subdomain": "a!"}'),
+        ("PATCH", "script-settings", '{"tags": ["a!"]}'),
+        ("PATCH", "script-settings", '{"other": {"!": 1}}'),
+        ("POST", "deployments", '{"versions": [{"version_id": "!", "percentage": 100}]}'),
+        (
+            "POST",
+            "deployments",
+            '{"versions": [{"version_id": "{version_id}", "percentage": 100}],'
+            ' "annotations": {"workers/message": "!"}}',
+        ),
+        ("PUT", "secrets", '{"name": "A!", "text": "1"}'),
+        ("PUT", "secrets", '{"name": "A", "text": "1!"}'),
+        ("PATCH", "secrets-bulk", '{"secrets": {"A!": {"text": "1"}}}'),
+        ("PATCH", "secrets-bulk", '{"secrets": {"A!": null}}'),
+        (
+            "PATCH",
+            f"workers/workers/{SCRIPT}/versions/latest",
+            '{"env": {"A": {"text": "1"}}, "annotations": {"workers/tag": "!"}}',
+        ),
+    ],
+)
+def test_text_that_cannot_be_stored(
+    world: World, method: str, path: str, body: str, bad: str
+) -> None:
+    full = path if path.startswith("workers/") else f"{SCRIPT_PATH}/{path}"
+    content = body.replace("!", bad).replace("{version_id}", world.real["version_id"])
+    _refused(world, (method, full), content=content.encode())
+
+
+def test_nul_in_every_path_parameter(world: World) -> None:
+    for method, template in world.operations():
+        if "/tails/" in template:
+            continue  # an empty list, whatever the name
+        for name in set(world.real) - {"account_id"}:
+            if f"{{{name}}}" in template:
+                path = template.format(**{**world.real, name: "%00"}).removeprefix("/client/v4")
+                _refused(world, (method, path), **_smallest_body(method, template))
+
+
+def _smallest_body(method: str, template: str) -> dict[str, Any]:
+    if method == "GET" or method == "DELETE":
+        return {}
+    if template.endswith("/settings"):
+        return {"files": {"settings": (None, '{"bindings": []}')}}
+    if template.endswith(("/versions", "/{name}")):
+        return upload_parts()
+    return {"content": b"{}"}
+
+
+# --- multipart --------------------------------------------------------------------------------
+
+
+def _form(*parts: str, end: str = "--x--\r\n") -> bytes:
+    return "".join(f"--x\r\n{part}\r\n" for part in parts).encode() + end.encode()
+
+
+METADATA = 'Content-Disposition: form-data; name="metadata"\r\n\r\n{"main_module": "index.js"}'
+INDEX = (
+    'Content-Disposition: form-data; name="index.js"; filename="index.js"\r\n'
+    "Content-Type: application/javascript+module\r\n\r\nexport default {}"
+)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data; boundary=x", b""),
+        ("multipart/form-data; boundary=x", b"no form at all"),
+        ("multipart/form-data; boundary=x", _form(METADATA, INDEX)[:-40]),
+        ("multipart/form-data; boundary=y", _form(METADATA, INDEX)),
+        ("multipart/form-data", _form(METADATA, INDEX)),
+        ("multipart/form-data; boundary=x", _form(INDEX)),
+        ("multipart/form-data; boundary=x", _form(METADATA, METADATA)),
+        ("multipart/form-data; boundary=x", _form(METADATA, INDEX, INDEX)),
+        ("multipart/form-data; boundary=x", _form(METADATA, INDEX.replace("javascript", "x"))),
+        ("multipart/form-data; boundary=x", _form(METADATA, INDEX.replace('name="index.js"; ', ""))),
+        ("multipart/form-data; boundary=x", _form("no headers", METADATA, INDEX)),
+        ("application/json", b'{"main_module": "index.js"}'),
+    ],
+    ids=[
+        "empty", "no-form", "cut-off", "other-boundary", "no-boundary", "no-metadata",
+        "no-module", "module-twice", "unknown-type", "no-name", "no-headers", "json",
+    ],
+)  # fmt: skip
+@each_upload
+def test_broken_multipart(
+    world: World, operation: tuple[str, str], content_type: str, body: bytes
+) -> None:
+    headers = {"Content-Type": content_type}
+    status, code = _refused(world, operation, content=body, headers=headers)
+    assert (status, code) in {(400, 10002), (400, 10021)}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"main_module": 5}',
+        '{"main_module": NaN}',
+        '{"main_module": "\\ud800"}',
+        "[" * 100_000,
+    ],
+    ids=["none", "half", "list", "null", "number", "nan", "half-a-surrogate-pair", "deep"],
+)
+def test_broken_metadata(world: World, metadata: str) -> None:
+    files = {**upload_parts()["files"], "metadata": (None, metadata.encode())}
+    assert _refused(world, UPLOADS[0], files=files) == (400, 10002)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [
+        ({"limits": "none"}, 10002),
+        ({"limits": [50]}, 10002),
+        ({"tail_consumers": {"service": "x"}}, 10002),
+        ({"observability": True}, 10002),
+        ({"observability": {"a": "\0"}}, 10004),
+        ({"compatibility_date": 20260101}, 10021),
+        ({"compatibility_date": "20260101"}, 10021),
+        ({"compatibility_date": "2026-W01-1"}, 10021),
+        ({"compatibility_flags": ["\0"]}, 10021),
+        ({"bindings": [{"name": "A", "type": "inherit", "old_name": ["A"]}]}, 10021),
+        ({"bindings": [{"name": "A", "type": ["plain_text"]}]}, 10021),
+        ({"bindings": [{"name": "\x00", "type": "plain_text", "text": "x"}]}, 10021),
+    ],
+    ids=str,
+)
+def test_metadata_of_another_shape(world: World, metadata: dict[str, Any], code: int) -> None:
+    assert _refused(world, UPLOADS[0], **upload_parts(**metadata))[1] == code
+
+
+def test_what_a_binding_carries_beyond_its_kind_is_not_kept(world: World) -> None:
+    bindings = [
+        {"name": "A", "type": "plain_text", "text": "x", "digest": "\0"},
+        {"name": "V", "type": "version_metadata", "id": 5},
+    ]
+    world.owner.result(*UPLOADS[0], **upload_parts(bindings=bindings))
+    kept = world.owner.result("GET", f"{SCRIPT_PATH}/settings")["bindings"]
+    assert kept[:2] == [
+        {"name": "A", "type": "plain_text", "text": "x"},
+        {"name": "V", "type": "version_metadata"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "[]", '{"bindings": 5}', '{"bindings": [{"name": "A"}]}', "[" * 100_000]
+)
+def test_broken_settings(world: World, settings: str) -> None:
+    files = {"settings": (None, settings.encode())}
+    assert _refused(world, ("PATCH", f"{SCRIPT_PATH}/settings"), files=files) == (400, 10002)
+
+
+# --- requests that no path or method takes ----------------------------------------------------
+
+
+def test_a_path_of_cloudflares_that_is_not_there_says_so(world: World) -> None:
+    for path, words in [
+        ("storage/kv/namespaces/1/values/a", "KV is"),
+        ("d1/database/x/query", "D1 is"),
+        ("r2/buckets/x", "R2 is"),
+        ("queues/x/messages", "Queues are"),
+        (f"{SCRIPT_PATH}/schedules", "Cron triggers are"),
+        ("anything/else", "This part of Cloudflare's API is"),
+    ]:
+        status, code, message = world.owner.refusal("POST", path)
+        assert (status, code) == (400, 10400)
+        assert f"{words} not supported by Skerry yet" in message
+
+
+def test_a_slash_too_many_is_no_other_path(world: World) -> None:
+    """wrangler appends to its base URL, and a slash at the end of that makes two (rule 11)."""
+    answer = world.owner.client.get(
+        "/client/v4//user", headers={"Authorization": f"Bearer {world.owner.token}"}
+    )
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["success"] is False

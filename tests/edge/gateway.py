@@ -1,0 +1,299 @@
+"""The control plane's side of the contract, small and strict: enrolment, desired state, modules,
+reports, and pushes to nodes. Anything it is not promised fails the test that caused it."""
+
+import base64
+import datetime
+import hashlib
+import http.client
+import json
+import secrets
+import socket
+import ssl
+import threading
+import uuid
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.edge.bundles import Bundle, Json, base64_files, slot
+
+NAME = "skerry-control"
+
+
+def pem(thing: x509.Certificate) -> str:
+    return thing.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Authority:
+    """A CA, as the control plane makes one at its bootstrap."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self.sign("skerry test CA", self.key.public_key(), None)
+
+    def sign(
+        self, name: str, public_key: ec.EllipticCurvePublicKey, dns_name: str | None
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = subject if dns_name is None else self.certificate.subject
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(
+                x509.BasicConstraints(ca=dns_name is None, path_length=None), critical=True
+            )
+        )
+        if dns_name is not None:
+            names = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def fingerprint(self) -> bytes:
+        return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).digest()
+
+
+@dataclass
+class EnrolledNode:
+    """What the control plane knows of a node."""
+
+    node_id: str
+    name: str
+    agent_url: str
+    token: str
+    push_key: str
+    generation: int = 0
+    slots: dict[str, Json] = field(default_factory=dict)
+    reports: list[Json] = field(default_factory=list)
+
+    def reported(self) -> dict[str, Json]:
+        """The newest reported state by script id."""
+        found: dict[str, Json] = {}
+        for report in self.reports:
+            for entry in report["slots"]:  # type: ignore[attr-defined]
+                found[entry["script_id"]] = entry
+        return found
+
+
+class Gateway:
+    """Runs in a thread on a port of its own; `stop` and `start` make it come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority()
+        self.join_tokens: set[str] = set()
+        self.nodes: dict[str, EnrolledNode] = {}
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        """Method and path of every request, to see what a node fetched."""
+        self.complaints: list[str] = []
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.authority.sign(NAME, key.public_key(), NAME)
+        chain = folder / "gateway.pem"
+        chain.write_text(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ).decode()
+            + pem(leaf)
+            + pem(self.authority.certificate)
+        )
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(chain)
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        gateway = self
+
+        class Requests(_Requests):
+            control = gateway
+
+        server = ThreadingHTTPServer(("127.0.0.1", self._port), Requests)
+        server.daemon_threads = True
+        server.socket = self._tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self._port = server.server_address[1]
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def join_token(self) -> str:
+        fingerprint = base64.b32encode(self.authority.fingerprint()).decode().rstrip("=").lower()
+        token = f"skj1.{fingerprint}.{secrets.token_urlsafe(16)}"
+        self.join_tokens.add(token)
+        return token
+
+    # What the control plane decides
+
+    def decide(
+        self,
+        node: EnrolledNode,
+        name: str,
+        bundle: Bundle | None,
+        hostnames: list[str] | None = None,
+    ) -> Json:
+        """Record a new desired state for one script on one node; sends nothing."""
+        node.generation += 1
+        decided = slot(name, node.generation, bundle, hostnames)
+        node.slots[str(decided["script_id"])] = decided
+        if bundle:
+            self.files |= bundle.files()
+        return decided
+
+    def push(self, node: EnrolledNode, *slots: Json, files: dict[str, bytes] | None = None) -> Json:
+        """Send slots to the node and return its answer."""
+        body = {
+            "generation": node.generation,
+            "slots": list(slots),
+            "modules": base64_files(files or {}),
+        }
+        status, answer = self.call(node, "POST", "/push", json.dumps(body).encode())
+        assert status == 200, answer
+        return answer
+
+    def call(
+        self,
+        node: EnrolledNode,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        push_key: str | None = None,
+    ) -> tuple[int, Json]:
+        """One request to the agent, verified by the node's own name."""
+        trust = ssl.create_default_context(cadata=pem(self.authority.certificate))
+        target = urlsplit(node.agent_url)
+        assert target.hostname
+        assert target.port
+        connection = http.client.HTTPSConnection(target.hostname, target.port, timeout=60)
+        raw = socket.create_connection((target.hostname, target.port), 60)
+        connection.sock = trust.wrap_socket(raw, server_hostname=f"{node.node_id}.node.skerry")
+        try:
+            headers = {"Authorization": f"Bearer {push_key or node.push_key}"}
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+class _Requests(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    control: Gateway
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base's name
+        return
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        url = urlsplit(self.path)
+        self.control.asked.append(f"{self.command} {self.path}")
+        try:
+            status, answer = self._route(self.command, url.path, url.query, body)
+        except (KeyError, ValueError, AssertionError) as error:
+            self.control.complaints.append(f"{self.command} {self.path}: {error!r}")
+            status, answer = 400, {"error": repr(error)}
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        kind = "octet-stream" if isinstance(answer, bytes) else "json"
+        self.send_response(status)
+        self.send_header("Content-Type", f"application/{kind}")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _route(self, method: str, path: str, query: str, body: bytes) -> tuple[int, Json | bytes]:
+        if (method, path) == ("GET", "/edge/v1/ca"):
+            return 200, {"ca": pem(self.control.authority.certificate)}
+        if (method, path) == ("POST", "/edge/v1/enrolments"):
+            return self._enrol(json.loads(body))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        node = next((one for one in self.control.nodes.values() if one.token == token), None)
+        if node is None:
+            return 401, {"error": "unknown token"}
+        if (method, path) == ("GET", "/edge/v1/desired"):
+            since = int(parse_qs(query)["since"][0])
+            newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]
+            newer.sort(key=lambda one: int(str(one["generation"])))
+            return 200, {"generation": node.generation, "slots": newer}
+        if method == "GET" and path.startswith("/edge/v1/modules/"):
+            content = self.control.files.get(path.removeprefix("/edge/v1/modules/"))
+            return (200, content) if content is not None else (404, {"error": "no such module"})
+        if (method, path) == ("POST", "/edge/v1/reports"):
+            return self._report(node, json.loads(body))
+        return 404, {"error": "no such path"}
+
+    def _enrol(self, request: Json) -> tuple[int, Json]:
+        assert set(request) == {"join_token", "name", "agent_url", "csr"}, request
+        if request["join_token"] not in self.control.join_tokens:
+            return 403, {"error": "The join token was used already or has expired."}
+        self.control.join_tokens.remove(str(request["join_token"]))
+        csr = x509.load_pem_x509_csr(str(request["csr"]).encode())
+        assert csr.is_signature_valid
+        public_key = csr.public_key()
+        assert isinstance(public_key, ec.EllipticCurvePublicKey)
+        node = EnrolledNode(
+            node_id=str(uuid.uuid4()),
+            name=str(request["name"]),
+            agent_url=str(request["agent_url"]),
+            token=secrets.token_urlsafe(32),
+            push_key=secrets.token_urlsafe(32),
+        )
+        self.control.nodes[node.name] = node
+        certificate = self.control.authority.sign(
+            node.name, public_key, f"{node.node_id}.node.skerry"
+        )
+        return 201, {
+            "node_id": node.node_id,
+            "token": node.token,
+            "push_key": node.push_key,
+            "certificate": pem(certificate),
+            "ca": pem(self.control.authority.certificate),
+            "generation": 0,
+        }
+
+    def _report(self, node: EnrolledNode, report: Json) -> tuple[int, Json]:
+        assert set(report) == {
+            "generation",
+            "agent_version",
+            "runtime_version",
+            "runtime_compatibility_date",
+            "sandbox",
+            "agent_url",
+            "slots",
+        }, report
+        entries = report["slots"]
+        assert isinstance(entries, list)
+        for entry in entries:
+            assert set(entry) == {"script_id", "generation", "state", "reason"}, entry
+            assert entry["state"] in ("live", "withdrawn", "failed"), entry
+        node.reports.append(report)
+        return 200, {"generation": node.generation}

@@ -1,0 +1,188 @@
+"""An exchange of versions loses no request, and no request is sent twice."""
+
+import contextlib
+import http.client
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.edge.bundles import Bundle, host_of
+from tests.edge.gateway import Gateway
+from tests.edge.nodes import TestNode, running_node, until
+
+pytestmark = pytest.mark.edge
+
+EXCHANGES = 10
+
+
+def slow(text: str) -> str:
+    """Each answer takes 5 ms, so that requests are open at any moment."""
+    return f"""
+export default {{ async fetch(request) {{
+  await request.text();
+  await new Promise((done) => setTimeout(done, 5));
+  return new Response("{text}");
+}} }};"""
+
+
+POST_SCRIPT = """
+wrk.method = "POST"
+wrk.body = string.rep("x", 20000)
+"""
+
+
+@contextmanager
+def load(node: TestNode, name: str, *arguments: str) -> Iterator[list[str]]:
+    """16 connections without a pause; wrk's report when the block is left."""
+    report: list[str] = []
+    process = subprocess.Popen(
+        [
+            *("wrk", "-t1", "-c16", "-d5s", "-H", f"Host: {host_of(name)}", *arguments),
+            f"http://127.0.0.1:{node.http_port}/",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield report
+    report.append(process.communicate(timeout=60)[0])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_exchanges_under_load_lose_nothing(node: TestNode, tmp_path: Path, method: str) -> None:
+    name = f"loaded-{method.lower()}"
+    script = tmp_path / "post.lua"
+    script.write_text(POST_SCRIPT)
+    node.deploy(name, Bundle(slow("0")))
+    with load(node, name, *(["-s", str(script)] if method == "POST" else [])) as report:
+        for number in range(1, EXCHANGES + 1):
+            assert node.deploy(name, Bundle(slow(str(number))))["state"] == "live"
+            assert node.visit(name).text == str(number)
+            time.sleep(0.05)
+    (text,) = report
+    assert "Non-2xx" not in text, text
+    assert "Socket errors" not in text, text
+    requests = re.search(r"(\d+) requests in", text)
+    assert requests, text
+    assert int(requests[1]) > 500
+    until(lambda: len(serving(node, name)) == 1, what="only the newest cell is left")
+
+
+def serving(node: TestNode, name: str) -> list[object]:
+    slots = node.status()["slots"]
+    assert isinstance(slots, list)
+    script_id = next(one["script_id"] for one in slots if one["generation"] == newest(node, name))
+    return [cell for one in slots if one["script_id"] == script_id for cell in one["cells"]]
+
+
+def newest(node: TestNode, name: str) -> object:
+    return next(one for one in node.enrolled.slots.values() if one["name"] == name)["generation"]
+
+
+WAITING = """
+export default { async fetch(request, env, context) {
+  context.waitUntil((async () => {
+    await new Promise((done) => setTimeout(done, 800));
+    console.log("late work is done");
+  })());
+  return new Response("answered");
+} };"""
+
+
+def test_work_after_the_answer_is_finished_too(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "patient", SKERRY_LINGER_SECONDS="2") as patient:
+        patient.deploy("late", Bundle(WAITING))
+        assert patient.visit("late").text == "answered"
+        patient.deploy("late", Bundle(slow("new")))
+        assert patient.visit("late").text == "new"
+        until(
+            lambda: [
+                line for line in patient.events("log_line") if line["line"] == "late work is done"
+            ],
+            what="the old cell lived on for it",
+        )
+
+
+STREAM = """
+export default { async fetch() {
+  const { readable, writable } = new TransformStream();
+  const writer = writable.getWriter();
+  (async () => {
+    for (let i = 0; i < 10; i++) {
+      await writer.write(new TextEncoder().encode(`${i}\\n`));
+      await new Promise((done) => setTimeout(done, 150));
+    }
+    await writer.close();
+  })();
+  return new Response(readable);
+} };"""
+
+
+def test_an_open_answer_finishes_on_the_old_cell(node: TestNode) -> None:
+    old = Bundle(STREAM)
+    node.deploy("stream", old)
+    answers: list[str] = []
+    visitor = threading.Thread(target=lambda: answers.append(node.visit("stream").text))
+    visitor.start()
+    time.sleep(0.3)
+    node.deploy("stream", Bundle(slow("new")))
+    assert node.visit("stream").text == "new"
+    assert [cell["state"] for cell in node.cells() if cell["version_id"] == old.version_id] == [
+        "draining"
+    ]
+    visitor.join()
+    assert answers == ["".join(f"{number}\n" for number in range(10))]
+    until(
+        lambda: all(cell["version_id"] != old.version_id for cell in node.cells()),
+        what="the old cell ends once nothing is open",
+    )
+
+
+def test_an_answer_that_never_ends_is_cut_at_the_deadline(node: TestNode) -> None:
+    endless = STREAM.replace("i < 10", "i < 1000")
+    old = Bundle(endless)
+    node.deploy("endless", old)
+    ends: list[float] = []
+
+    def visit() -> None:
+        with contextlib.suppress(http.client.IncompleteRead):
+            node.visit("endless")
+        ends.append(time.monotonic())
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    node.deploy("endless", Bundle(slow("new")))
+    visitor.join(20)
+    assert ends
+    assert 2.5 < ends[0] - began < 8  # SKERRY_DRAIN_SECONDS is 3 here
+    until(
+        lambda: all(cell["version_id"] != old.version_id for cell in node.cells()),
+        what="the old cell is gone",
+    )
+
+
+def test_a_request_at_a_cell_that_dies_is_not_sent_again(node: TestNode) -> None:
+    source = """
+import { abortIsolate } from "cloudflare:workers";
+export default { async fetch(request) {
+  console.log("got", request.method);
+  await new Promise((done) => setTimeout(done, 50));
+  abortIsolate("dies with the request unanswered");
+} };"""
+    bundle = Bundle(source)
+    node.deploy("fragile", bundle)
+    assert node.visit("fragile", method="POST", body=b"once").status == 503
+    time.sleep(0.5)
+    got = [
+        line
+        for line in node.events("log_line")
+        if line["version_id"] == bundle.version_id and line["line"] == "got POST"
+    ]
+    assert len(got) == 1

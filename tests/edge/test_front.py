@@ -1,0 +1,236 @@
+"""What visitors and scripts see of the front."""
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.edge.bundles import Bundle, Json, answering, host_of
+from tests.edge.gateway import Gateway
+from tests.edge.nodes import TestNode, running_node, until
+
+pytestmark = pytest.mark.edge
+
+ECHO = """
+export default { async fetch(request) {
+  const { pathname } = new URL(request.url);
+  if (pathname === "/throw") throw new Error("boom");
+  if (pathname === "/hang") return new Promise(() => {});
+  if (pathname === "/own") return new Response("mine", { status: 500 });
+  if (pathname === "/own503") return new Response("mine too", { status: 503 });
+  if (pathname === "/big") return new Response("x", { headers: { "x-big": "b".repeat(64000) } });
+  if (pathname === "/marker") return new Response("x", { status: 500, headers: { "x-skerry": "0" } });
+  const headers = Object.fromEntries(request.headers);
+  return Response.json({ url: request.url, headers, cf: request.cf, body: await request.text() });
+} };
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def echo(node: TestNode) -> None:
+    assert node.deploy("echo", Bundle(ECHO))["state"] == "live"
+
+
+def test_a_hostname_nobody_has(node: TestNode) -> None:
+    answer = node.visit("nobody")
+    assert answer.status == 404
+    assert "There is nothing here yet" in answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_url_and_host_are_the_visitors(node: TestNode) -> None:
+    host = f"{host_of('echo')}:{node.http_port}"
+    seen = node.visit("echo", "/path?q=1", host=host).json()
+    assert seen["url"] == f"http://{host}/path?q=1"
+
+
+@pytest.mark.parametrize("form", ["{}:80", "{}.", "{}.:8080", "ECHO.Dev.LOCALHOST"])
+def test_forms_of_a_hostname(node: TestNode, form: str) -> None:
+    assert node.visit("", host=form.format(host_of("echo"))).status == 200
+
+
+def test_visitors_cannot_forge_what_the_platform_says(node: TestNode) -> None:
+    forged = {
+        "CF-Connecting-IP": "6.6.6.6",
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Real-IP": "6.6.6.6",
+        "X-Forwarded-Proto": "https",
+        "CF-Visitor": '{"scheme":"https"}',
+        "CF-Ray": "forged",
+        "CF-IPCountry": "XX",
+        "True-Client-IP": "6.6.6.6",
+        "X-Skerry": "1",
+        "X-Skerry-Proto": "https",
+        "X-Skerry-Cf": '{"country":"XX"}',
+    }
+    seen = node.visit("echo", headers=forged).json()
+    headers = seen["headers"]
+    assert isinstance(headers, dict)
+    assert headers["cf-connecting-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert headers["cf-visitor"] == '{"scheme":"http"}'
+    assert len(headers["cf-ray"].split("-")[0]) == 16
+    assert str(seen["url"]).startswith("http://")
+    assert seen["cf"] == {
+        "colo": "EDGE-1",
+        "httpProtocol": "HTTP/1.1",
+        "tlsVersion": "",
+        "tlsCipher": "",
+    }
+    left = [name for name in headers if name.startswith("x-skerry") or "country" in name]
+    assert left == []
+    assert "true-client-ip" not in headers
+
+
+def test_a_throw_is_told_apart_from_a_scripts_own_500(node: TestNode) -> None:
+    for path in ("/throw", "/hang"):
+        answer = node.visit("echo", path)
+        assert answer.status == 500
+        assert "Error 1101" in answer.text
+        assert answer.headers["cf-ray"].split("-")[0] in answer.text
+    own = node.visit("echo", "/own")
+    assert (own.status, own.text) == (500, "mine")
+    marker = node.visit("echo", "/marker")
+    assert (marker.status, marker.text) == (500, "x")
+    other = node.visit("echo", "/own503")
+    assert (other.status, other.text) == (503, "mine too")
+    for answer in (own, marker, node.visit("echo")):
+        assert "x-skerry" not in answer.headers
+
+
+def test_64_kilobytes_of_headers_both_ways(node: TestNode) -> None:
+    seen = node.visit("echo", headers={"X-Big": "b" * 64_000}).json()
+    headers = seen["headers"]
+    assert isinstance(headers, dict)
+    assert len(headers["x-big"]) == 64_000
+    # Python's own client takes no line this long.
+    assert len(raw_head(node, "/big")) > 64_000
+
+
+def raw_head(node: TestNode, path: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", node.http_port), 10) as connection:
+        request = f"GET {path} HTTP/1.1\r\nHost: {host_of('echo')}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200")
+    return answer.partition(b"\r\n\r\n")[0]
+
+
+def test_bodies_pass(node: TestNode) -> None:
+    body = b"0123456789" * 50_000
+    assert node.visit("echo", method="POST", body=body).json()["body"] == body.decode()
+
+
+def test_https_with_the_nodes_own_certificate(node: TestNode) -> None:
+    trust = ssl.create_default_context()
+    trust.check_hostname = False
+    trust.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", node.https_port, context=trust)
+    connection.request("GET", "/x", headers={"Host": host_of("echo")})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    connection.close()
+
+
+def test_http2_over_tls(node: TestNode) -> None:
+    host = host_of("echo")
+    done = subprocess.run(
+        [
+            *("curl", "--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "20"),
+            *("--resolve", f"{host}:{node.https_port}:127.0.0.1"),
+            f"https://{host}:{node.https_port}/x",
+        ],
+        capture_output=True,
+        check=True,
+    )
+    seen: Json = json.loads(done.stdout)
+    assert seen["url"] == f"https://{host}:{node.https_port}/x"
+    cf = seen["cf"]
+    assert isinstance(cf, dict)
+    assert (cf["httpProtocol"], cf["tlsVersion"]) == ("HTTP/2", "TLSv1.3")
+
+
+def test_the_front_is_repaired_when_it_differs(node: TestNode) -> None:
+    node.deploy("repaired", Bundle(answering("repaired")))
+    servers = [line.split() for line in node.admin("show servers state").splitlines()]
+    slot = next(line.split()[2] for line in hosts(node) if host_of("repaired") in line)
+    (server,) = [fields[3] for fields in servers if len(fields) > 6 and fields[1] == slot]
+    node.admin(f"set server {slot}/{server} state maint")
+    node.admin(f"del server {slot}/{server}")
+    node.admin(f"clear map {node.folder.resolve()}/front/hosts.map")
+    assert node.visit("repaired").status == 404
+    node.kill_agent()
+    node.start()  # compares at its start, as it does every minute
+    assert node.visit("repaired").text == "repaired"
+    until(lambda: node.events("front_repaired"), what="the repair is logged")
+
+
+def hosts(node: TestNode) -> list[str]:
+    return node.admin(f"show map {node.folder.resolve()}/front/hosts.map").splitlines()
+
+
+SOCKETS = """
+export default { async fetch(request) {
+  if (request.headers.get("upgrade") === "websocket") {
+    const [client, server] = Object.values(new WebSocketPair());
+    server.accept();
+    server.addEventListener("message", (event) => server.send(`echo ${event.data}`));
+    return new Response(null, { status: 101, webSocket: client });
+  }
+  const { readable, writable } = new TransformStream();
+  const writer = writable.getWriter();
+  const say = (text) => writer.write(new TextEncoder().encode(`data: ${text}\\n\\n`));
+  say("first");
+  setTimeout(() => say("second"), 2000);
+  return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+} };"""
+
+
+def test_websockets_and_event_streams_pass_at_once(node: TestNode) -> None:
+    node.deploy("sockets", Bundle(SOCKETS))
+    raw = socket.create_connection(("127.0.0.1", node.http_port), 10)
+    with connect(
+        f"ws://{host_of('sockets')}/", sock=raw, proxy=None, close_timeout=0.5
+    ) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(10) == "echo hello"
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=10)
+    began = time.monotonic()
+    connection.request("GET", "/", headers={"Host": host_of("sockets")})
+    answer = connection.getresponse()
+    assert answer.readline() == b"data: first\n"
+    assert time.monotonic() - began < 1.5  # not held back until the second
+    connection.close()
+
+
+def test_a_node_in_a_folder_with_blanks(gateway: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "my own node #1"
+    folder.mkdir()
+    with running_node(gateway, folder, name="blanks") as node:
+        node.deploy("blanks", Bundle(answering("fine")))
+        assert node.visit("blanks").text == "fine"
+        assert node.visit("nobody").status == 404
+
+
+def test_connections_to_a_cell_are_kept(node: TestNode) -> None:
+    """A server that was added at run time keeps its connections like one from the file."""
+    node.deploy("kept", Bundle(answering("kept")))
+    for _ in range(20):
+        assert node.visit("kept").text == "kept"
+    header, *rows = node.admin("show stat").splitlines()
+    columns = header.removeprefix("# ").split(",")
+    servers = [dict(zip(columns, row.split(","), strict=False)) for row in rows]
+    cells = [one for one in servers if one["svname"].startswith("c") and one["stot"] == "20"]
+    (cell,) = cells
+    assert int(cell["connect"]) <= (os.cpu_count() or 1)  # each thread of HAProxy keeps its own
+    assert int(cell["connect"]) + int(cell["reuse"]) == 20

@@ -1,0 +1,221 @@
+"""Whatever is killed, visitors are served: each test breaks a node of its own."""
+
+import contextlib
+import http.client
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from edge.runtime.binary import CHECKOUT
+from tests.edge.bundles import Bundle, Json, answering
+from tests.edge.gateway import Gateway
+from tests.edge.nodes import TestNode, running_node, until
+
+pytestmark = pytest.mark.edge
+
+SCRIPTS = ("one", "two", "three")
+
+
+@pytest.fixture
+def own_node(gateway: Gateway, folder: Path, request: pytest.FixtureRequest) -> Iterator[TestNode]:
+    name = request.node.name.removeprefix("test_")[:20]
+    with running_node(gateway, folder, name) as node:
+        for script in SCRIPTS:
+            node.deploy(script, Bundle(answering(script)))
+        yield node
+
+
+def assert_serves(node: TestNode) -> None:
+    for script in SCRIPTS:
+        assert node.visit(script).text == script
+
+
+def test_agent_killed_and_started_again(own_node: TestNode) -> None:
+    cells, front, keeper = (own_node.pids(role) for role in ("cell:", "front", "keeper"))
+    assert (len(cells), len(front), len(keeper)) == (3, 1, 1)
+    own_node.kill_agent()
+    assert_serves(own_node)
+    own_node.start()
+    assert_serves(own_node)
+    assert own_node.pids("cell:") == cells
+    assert own_node.pids("front") == front
+    assert own_node.pids("keeper") == keeper
+    # What is adopted is watched and exchanged like one's own.
+    os.kill(cells[0], signal.SIGKILL)
+    until(lambda: len(own_node.pids("cell:")) == 3, what="the dead cell is back")
+    assert_serves(own_node)
+    assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
+    assert own_node.visit("one").text == "newer"
+
+
+def test_agent_stopped_leaves_the_rest(own_node: TestNode) -> None:
+    before = own_node.pids("")
+    own_node.stop_agent()
+    assert own_node.pids("") == before
+    assert_serves(own_node)
+
+
+def test_cell_that_died_while_the_agent_was_away(own_node: TestNode) -> None:
+    own_node.kill_agent()
+    for pid in own_node.pids("cell:"):
+        os.kill(pid, signal.SIGKILL)
+    own_node.start()
+    assert_serves(own_node)
+
+
+def test_agent_killed_in_a_drain_ends_the_old_cell_later(own_node: TestNode) -> None:
+    own_node.deploy("one", Bundle(answering("newer")))
+    own_node.kill_agent()
+    own_node.start()
+    assert own_node.visit("one").text == "newer"
+    until(lambda: len(own_node.pids("cell:")) == 3, what="the old cell is gone")
+
+
+def test_agent_killed_in_the_middle_of_deploys_loses_no_request(own_node: TestNode) -> None:
+    moments = random.Random(3)
+    failures: list[object] = []
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            try:
+                answer = own_node.visit("one")
+                if answer.status != 200:
+                    failures.append(answer)
+            except OSError as error:
+                failures.append(error)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    for turn in range(4):
+        bundle = Bundle(answering(f"turn {turn}"))
+        decided = own_node.gateway.decide(own_node.enrolled, "one", bundle)
+        push = threading.Thread(target=push_in_vain, args=(own_node, decided, bundle))
+        push.start()
+        time.sleep(moments.uniform(0, 0.25))
+        own_node.kill_agent()
+        push.join()
+        own_node.start()
+        until(partial(serves, own_node, "one", f"turn {turn}"), what="the node converges")
+        until(lambda: len(own_node.pids("cell:")) == 3, what="nothing is left over")
+    over.set()
+    visitor.join()
+    assert failures == []
+
+
+def push_in_vain(node: TestNode, decided: Json, bundle: Bundle) -> None:
+    """The agent is killed while it works on this."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        node.gateway.push(node.enrolled, decided, files=bundle.files())
+
+
+def serves(node: TestNode, name: str, text: str) -> bool:
+    return node.visit(name).text == text
+
+
+def test_front_killed(own_node: TestNode) -> None:
+    (before,) = own_node.pids("front")
+    os.kill(before, signal.SIGKILL)
+    began = time.monotonic()
+    # The listening socket is held, so a visitor waits instead of being refused.
+    assert_serves(own_node)
+    assert time.monotonic() - began < 5
+    assert own_node.pids("front") != [before]
+    assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
+    assert own_node.visit("one").text == "newer"
+
+
+def test_keeper_killed(own_node: TestNode) -> None:
+    (before,) = own_node.pids("keeper")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: own_node.events("keeper_started")[1:], what="another keeper runs")
+    assert_serves(own_node)
+    # Handing a socket over must not make it blocking: that is shared, and accept() would hang.
+    assert [one for pid in own_node.pids("") for one in blocking_sockets(pid)] == []
+    # It holds the same sockets: a front and an agent that start now find them.
+    own_node.kill_agent()
+    os.kill(own_node.pids("front")[0], signal.SIGKILL)
+    own_node.start()
+    assert_serves(own_node)
+
+
+def blocking_sockets(pid: int) -> list[str]:
+    """Sockets of a process whose calls wait."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        flags = next(line for line in entry.read_text().splitlines() if line.startswith("flags"))
+        target = os.readlink(f"/proc/{pid}/fd/{entry.name}")
+        if target.startswith("socket:") and not int(flags.split()[1], 8) & os.O_NONBLOCK:
+            found.append(target)
+    return found
+
+
+def test_keeper_and_agent_killed(own_node: TestNode) -> None:
+    own_node.kill_agent()
+    os.kill(own_node.pids("keeper")[0], signal.SIGKILL)
+    assert_serves(own_node)
+    own_node.start()
+    assert_serves(own_node)
+    assert len(own_node.pids("cell:")) == 3
+
+
+def test_everything_killed_and_the_control_plane_away(own_node: TestNode) -> None:
+    own_node.deploy("one", None)
+    own_node.deploy("two", Bundle("broken();"))
+    own_node.kill_everything()
+    own_node.gateway.stop()
+    try:
+        own_node.start()
+        assert own_node.visit("one").status == 404
+        assert own_node.visit("two").text == "two"
+        assert own_node.visit("three").text == "three"
+    finally:
+        own_node.gateway.start()
+    until(lambda: own_node.events("control_plane_found"), what="the node finds its way back")
+
+
+def test_a_node_that_was_away_pulls_what_it_missed(own_node: TestNode) -> None:
+    own_node.kill_everything()
+    for script, bundle in (("one", Bundle(answering("missed"))), ("two", None)):
+        own_node.gateway.decide(own_node.enrolled, script, bundle)
+    own_node.start()
+    until(lambda: own_node.visit("one").text == "missed", what="the new version is there")
+    until(lambda: own_node.visit("two").status == 404, what="the other is withdrawn")
+
+
+def test_stop_ends_everything_and_start_brings_it_back(own_node: TestNode) -> None:
+    done = own_node.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert own_node.pids("") == []
+    own_node.start()
+    assert_serves(own_node)
+
+
+def test_strays_are_ended_and_strangers_are_not(own_node: TestNode) -> None:
+    own_node.kill_agent()
+    marked = {"SKERRY_NODE": str(own_node.folder.resolve()), "SKERRY_ROLE": "cell:c999"}
+    stray = os.posix_spawn("/bin/sleep", ["sleep", "60"], marked)
+    other = {"SKERRY_NODE": "/some/other/node", "SKERRY_ROLE": "cell:c999"}
+    stranger = os.posix_spawn("/bin/sleep", ["sleep", "60"], other)
+    try:
+        own_node.start()
+        assert os.waitstatus_to_exitcode(os.waitpid(stray, 0)[1]) == -signal.SIGKILL
+        assert os.waitpid(stranger, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)
+
+
+def test_one_agent_per_node(own_node: TestNode) -> None:
+    second = subprocess.run(own_node.command(), cwd=CHECKOUT, capture_output=True, timeout=20)
+    assert second.returncode == 1
+    assert b"An agent runs on" in second.stdout
+    assert_serves(own_node)

@@ -1,0 +1,48 @@
+"""What the bench reads out of its tools, and what it says about it."""
+
+import pytest
+
+from launcher.bench import Row, load, report
+from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
+from launcher.bench.load import Place
+
+WRK = """\
+Running 3s test @ http://127.0.0.1:8080/
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     4.28ms    1.05ms  21.70ms   87.25%
+  Latency Distribution
+     50%  950.00us
+     75%    4.56ms
+     90%    5.30ms
+     99%    1.20s
+  22399 requests in 3.00s, 3.27MB read
+Requests/sec:   7466.00
+"""
+
+
+def test_wrk_is_read_in_its_units() -> None:
+    assert load._latency(WRK, 50) == pytest.approx(0.95)
+    assert load._latency(WRK, 99) == pytest.approx(1200)
+    assert load.failures(WRK) == 0
+
+
+def test_every_kind_of_failure_counts() -> None:
+    broken = (
+        "  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 5\n"
+    )
+    assert load.failures(WRK + broken) == 15
+
+
+def test_the_table_has_medians_spread_and_verdicts() -> None:
+    rates = {BARE: 10_000.0, FRONT: 8_000.0, EXPRESS: 4_000.0, WRANGLER_DEV: 500.0}
+    rows = [
+        Row(f"requests/s, {name}", "1/s", [rate, rate - 1, rate + 1])
+        for name, rate in rates.items()
+    ]
+    text = report.table(rows, [Contender(EXPRESS, "5.0", Place(1))], rounds=3)
+    assert "10,000.0 |    9,999.0 |   10,001.0" in text
+    assert "of a bare workerd: 0.80 (goal 0.90: not reached)" in text
+    assert "of Express: 2.00 (goal 1.50: reached)" in text
+    assert "of wrangler dev: 16.00 (goal 12.00: reached)" in text
+    assert "Express 5.0" in text

@@ -1,0 +1,162 @@
+"""The whole platform, started once in a session as a user starts it: `./skerry up`.
+
+Files that use the fixture `platform` say `pytestmark = pytest.mark.xdist_group("platform")`, so that all
+of them run in one xdist worker and find the same instance.
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.cast import Tenant
+
+ROOT = Path(__file__).resolve().parent.parent
+# A busy machine with two cores takes half a minute for a first start.
+UP_SECONDS = 180
+DOWN_SECONDS = 90
+# A deploy returns when its nodes have acknowledged it, but waits five seconds at most.
+SETTLE_SECONDS = 20
+
+
+@dataclass
+class Platform:
+    """A running instance, from the outside."""
+
+    data: Path
+    setup_url: str
+    """The dashboard's address with the one-time token that makes the administrator."""
+    variables: dict[str, str] = field(repr=False)
+    """What `eval "$(./skerry env)"` sets."""
+    api: Tenant = field(repr=False)
+    """The account, with the token of `./skerry env`."""
+
+    @property
+    def url(self) -> str:
+        """The dashboard and the API, without a slash at the end."""
+        return self.variables["CLOUDFLARE_API_BASE_URL"].removesuffix("/client/v4")
+
+    @property
+    def http_port(self) -> int:
+        """Where the front answers plain HTTP."""
+        return int(self.variables["SKERRY_HTTP_PORT"])
+
+    def hostname(self, script: str) -> str:
+        return f"{script}.{self.api.subdomain}.localhost"
+
+    def get(self, hostname: str, path: str = "/", **arguments: Any) -> httpx2.Response:
+        """A request through the front; the name goes into the Host header, as it need not resolve."""
+        headers = {"Host": hostname, **arguments.pop("headers", {})}
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        return httpx2.get(url, headers=headers, trust_env=False, timeout=10, **arguments)
+
+    def answers(self, hostname: str, text: str) -> None:
+        """Assert what a script says, now or as soon as a busy machine gets to it."""
+        answer = self._settled(hostname, lambda answer: answer.text == text)
+        assert (answer.status_code, answer.text) == (200, text)
+
+    def has_nothing_at(self, hostname: str) -> None:
+        """Assert that no script answers there, now or as soon as a busy machine gets to it."""
+        answer = self._settled(hostname, lambda answer: answer.status_code == 404)
+        assert answer.status_code == 404
+        assert "nothing here" in answer.text
+
+    def _settled(
+        self, hostname: str, settled: Callable[[httpx2.Response], bool]
+    ) -> httpx2.Response:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not settled(answer := self.get(hostname)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return answer
+
+    def skerry(self, *arguments: str, timeout: float = 30) -> str:
+        """The output of a command of the launcher, which has to succeed."""
+        return skerry(self.data, *arguments, timeout=timeout)
+
+
+# What this test run, or the person who started it, may have set for another instance.
+FOREIGN = re.compile(r"(SKERRY|CLOUDFLARE|CF|WRANGLER|TEST|PYTEST)_.*|DATABASE_URL|REDIS_URL")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of somebody who has nothing of ours set."""
+    return {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+
+
+def skerry(data: Path, command: str, *arguments: str, timeout: float) -> str:
+    """The output of a command of the launcher, which has to succeed."""
+    done = subprocess.run(
+        [ROOT / "skerry", command, "--data", data, *arguments],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"./skerry {command}:\n{done.stdout}"
+    return done.stdout
+
+
+def _shell(exports: str) -> dict[str, str]:
+    """The environment of a shell that has evaluated the exports."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{exports}\nenv -0"],
+        env=clean_environment(),
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    pairs = (line.split("=", 1) for line in done.stdout.split("\0") if line)
+    return dict(pairs)
+
+
+def _exported(exports: str) -> dict[str, str]:
+    before = _shell("")
+    return {name: value for name, value in _shell(exports).items() if before.get(name) != value}
+
+
+def _started(data: Path) -> Platform:
+    ports = ["--port", "0", "--http-port", "0", "--https-port", "0"]
+    said = skerry(data, "up", "--detach", *ports, timeout=UP_SECONDS)
+    found = re.search(r"Dashboard\s+(http\S+)", said)
+    assert found, said
+    variables = _exported(skerry(data, "env", timeout=30))
+    client = httpx2.Client(
+        base_url=variables["CLOUDFLARE_API_BASE_URL"].removesuffix("/client/v4"),
+        trust_env=False,
+        timeout=30,
+    )
+    account, token = variables["CLOUDFLARE_ACCOUNT_ID"], variables["CLOUDFLARE_API_TOKEN"]
+    api = Tenant(account, "", token, client)
+    api.subdomain = api.result("GET", "workers/subdomain")["subdomain"]
+    return Platform(data, found[1], variables, api)
+
+
+# The same instance, however many conftests import the fixture: each import is a fixture of its own.
+_running: list[Platform] = []
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The running platform."""
+    if _running:
+        yield _running[0]
+        return
+    data = tmp_path_factory.mktemp("platform") / "data"
+    try:
+        _running.append(_started(data))
+        yield _running[0]
+    finally:
+        for instance in _running:
+            instance.api.client.close()
+        _running.clear()
+        skerry(data, "down", timeout=DOWN_SECONDS)

@@ -1,0 +1,162 @@
+"""What is refused: wrangler fails, says why, and everything is as it was before."""
+
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.wrangler.conftest import Project, Wrangler
+
+pytestmark = pytest.mark.xdist_group("platform")
+
+ROOM = """
+    export class Room {}
+    export default { fetch: () => new Response("never") };
+"""
+NOT_YET = "not supported by Skerry yet"
+KV = {"kv_namespaces": [{"binding": "CACHE", "id": "0f2ac74b498b48028cb68387c421e279"}]}
+
+
+def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> None:
+    project.answer_with("good")
+    wrangler("deploy")
+    before = project.versions()
+
+    project.write({"index.js": "const fine = 1;\nboom();\nexport default {};\n"})
+    said = wrangler.refused("deploy")
+    assert "ReferenceError: boom is not defined" in said
+    assert "index.js:2" in said
+    assert "10021" in said
+
+    project.answer_with("better")
+    project.configure(**KV)
+    said = wrangler.refused("deploy")
+    assert "CACHE" in said
+    assert NOT_YET in said
+
+    project.answers("good")
+    assert project.versions() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        pytest.param(KV, "CACHE of type kv_namespace", id="kv"),
+        pytest.param(
+            {"d1_databases": [{"binding": "DB", "database_name": "db", "database_id": "1" * 32}]},
+            "DB of type d1",
+            id="d1",
+        ),
+        pytest.param({"r2_buckets": [{"binding": "FILES", "bucket_name": "files"}]}, "R2", id="r2"),
+        pytest.param(
+            {"queues": {"producers": [{"binding": "JOBS", "queue": "jobs"}]}}, "Queues", id="queue"
+        ),
+        pytest.param(
+            {
+                "durable_objects": {"bindings": [{"name": "ROOM", "class_name": "Room"}]},
+                "migrations": [{"tag": "v1", "new_sqlite_classes": ["Room"]}],
+            },
+            "Durable Objects",
+            id="durable-object",
+        ),
+        pytest.param({"assets": {"directory": "public"}}, "Static assets", id="assets"),
+        pytest.param(
+            {"services": [{"binding": "OTHER", "service": "other"}]},
+            "OTHER of type service",
+            id="service",
+        ),
+    ],
+)
+def test_products_that_are_not_there_yet(
+    newest: Wrangler, project: Project, config: dict[str, Any], words: str
+) -> None:
+    project.write({"index.js": ROOM, "public/page.html": "<h1>hi</h1>"})
+    project.configure(**config)
+    said = newest.refused("deploy")
+    assert words in said
+    assert NOT_YET in said
+    project.is_not_there()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        pytest.param({"triggers": {"crons": ["0 * * * *"]}}, "Cron triggers", id="cron"),
+        pytest.param({"routes": ["example.org/*"]}, "Routes and custom domains", id="route"),
+    ],
+)
+def test_triggers_that_are_not_there_yet(
+    newest: Wrangler, project: Project, config: dict[str, Any], words: str
+) -> None:
+    """wrangler configures triggers after the upload, so the script is there and its URL works."""
+    project.answer_with("without a trigger")
+    project.configure(workers_dev=True, **config)
+    said = newest.refused("deploy")
+    assert words in said
+    assert NOT_YET in said
+    project.answers("without a trigger")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        pytest.param({"compatibility_flags": ["no_such_flag"]}, "no_such_flag", id="flag"),
+        pytest.param({"compatibility_date": "2999-01-01"}, "in the future", id="date"),
+    ],
+)
+def test_a_runtime_that_does_not_exist(
+    newest: Wrangler, project: Project, config: dict[str, Any], words: str
+) -> None:
+    project.answer_with("never")
+    project.configure(**config)
+    said = newest.refused("deploy")
+    assert words in said
+    assert "10021" in said
+    project.is_not_there()
+
+
+def test_todays_compatibility_date_is_taken(newest: Wrangler, project: Project) -> None:
+    """Also on a day after the newest that the pinned runtime knows."""
+    today = datetime.now(UTC).date().isoformat()
+    project.answer_with("up to date")
+    project.configure(compatibility_date=today)
+    newest("deploy")
+    project.answers("up to date")
+    runtime = project.versions()[0]["resources"]["script_runtime"]
+    assert runtime["compatibility_date"] == today
+
+
+def test_too_large(newest: Wrangler, project: Project) -> None:
+    project.write(
+        {"index.js": "import big from './big.bin';\nexport default { fetch: () => big };\n"}
+    )
+    with (project.folder / "big.bin").open("wb") as file:
+        file.truncate(65 * 2**20)
+    said = newest.refused("deploy")
+    assert "10027" in said
+    assert "size limit of 64 MiB" in said
+    project.is_not_there()
+
+
+def test_a_name_that_cannot_be_a_hostname(newest: Wrangler, project: Project) -> None:
+    project.answer_with("never")
+    said = newest.refused("deploy", "--name", "Not.A_Name")
+    assert "Not.A_Name" in said
+    assert "lower-case" in said
+
+
+def test_a_token_that_is_not_known(newest: Wrangler, project: Project) -> None:
+    project.answer_with("never")
+    said = newest.refused("deploy", CLOUDFLARE_API_TOKEN="wrong")
+    assert "this API token is unknown or revoked" in said
+    project.is_not_there()
+
+
+def test_an_api_that_is_away(newest: Wrangler, project: Project) -> None:
+    project.answer_with("never")
+    # Bound and not listening: the port is ours, and a connection to it is refused.
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/client/v4"
+        assert "fetch failed" in newest.refused("deploy", CLOUDFLARE_API_BASE_URL=nowhere)

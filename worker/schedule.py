@@ -1,0 +1,20 @@
+"""The beat table."""
+
+from typing import Any
+
+from api.settings import settings
+
+PRUNE_EVERY_SECONDS = 3600.0
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """What runs by the clock. A sweep that could not be sent in time is not sent late."""
+    every = settings().sweep_every_seconds
+    return {
+        "sweep": {"task": "rollouts.sweep", "schedule": every, "options": {"expires": every}},
+        "prune": {
+            "task": "modules.prune",
+            "schedule": PRUNE_EVERY_SECONDS,
+            "options": {"expires": PRUNE_EVERY_SECONDS},
+        },
+    }

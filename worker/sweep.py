@@ -1,0 +1,31 @@
+"""Taking up what waits: the row is the work, a lost message only a delay."""
+
+import structlog
+
+from api.db import transaction
+from api.deployments import rollouts
+from api.queue import send
+from api.versions import service as versions
+from worker.app import app
+
+log = structlog.get_logger()
+
+
+@app.task(name="rollouts.sweep")
+def sweep() -> None:
+    """Nudge every rollout that is due: queued and never sent, put back, or sent by a lost push."""
+    with transaction() as session:
+        waiting = rollouts.waiting_too_long(session)
+    for rollout_id in waiting:
+        send("rollouts.push", rollout_id=rollout_id)
+    if waiting:
+        log.info("rollouts_nudged", count=len(waiting))
+
+
+@app.task(name="modules.prune")
+def prune() -> None:
+    """Delete modules that no version refers to any more."""
+    with transaction() as session:
+        pruned = versions.prune_modules(session)
+    if pruned:
+        log.info("modules_pruned", count=pruned)

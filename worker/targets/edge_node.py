@@ -1,0 +1,79 @@
+"""Pushing to an edge node's agent: the content over TLS, the node's answer back."""
+
+import base64
+import ssl
+from functools import lru_cache
+from typing import Any
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from api.db import transaction
+from api.deployments.rollouts import Push, SlotReport
+from api.settings import settings
+from api.versions import service as versions
+from worker.targets import TargetUnreachable
+
+
+class PushAnswer(BaseModel):
+    """What an agent answers to a push."""
+
+    generation: int
+    slots: list["SlotAnswer"]
+
+
+class SlotAnswer(BaseModel):
+    script_id: str
+    generation: int
+    state: str
+    reason: str | None = None
+
+
+def put(push: Push) -> tuple[int, list[SlotReport]]:
+    """Send one slot with its modules; gives the node's generation and what it says of the slot.
+
+    Raises TargetUnreachable when there is no answer, or none that can be read.
+    """
+    body = {
+        "generation": push.generation,
+        "slots": [push.slot],
+        "modules": _modules(push.slot),
+    }
+    try:
+        response = _client(push.authority).post(
+            f"{push.agent_url}/push",
+            json=body,
+            headers={"Authorization": f"Bearer {push.push_key}"},
+            extensions={"sni_hostname": push.server_name},
+            timeout=settings().push_timeout_seconds,
+        )
+        response.raise_for_status()
+        answer = PushAnswer.model_validate_json(response.content)
+    except (httpx2.HTTPError, ssl.SSLError, ValidationError) as error:
+        raise TargetUnreachable(f"{type(error).__name__}: {error}") from error
+    return answer.generation, [
+        SlotReport(slot.script_id, slot.generation, slot.state, slot.reason or "")
+        for slot in answer.slots
+    ]
+
+
+def _modules(slot: dict[str, Any]) -> dict[str, str]:
+    """Every module of the slot's versions, by digest, in base64."""
+    digests = {
+        entry["digest"]
+        for version in slot["versions"]
+        for entry in (*version["spec"]["modules"], *version["spec"]["bindings"])
+        if "digest" in entry
+    }
+    with transaction() as session:
+        return {
+            digest: base64.b64encode(versions.content(session, digest)).decode()
+            for digest in digests
+        }
+
+
+@lru_cache(maxsize=4)
+def _client(authority: str) -> httpx2.Client:
+    """A client that trusts the installation's own CA and nothing else, with kept connections."""
+    context = ssl.create_default_context(cadata=authority)
+    return httpx2.Client(verify=context, trust_env=False)
