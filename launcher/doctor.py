@@ -135,11 +135,14 @@ def _namespaces() -> Finding:
 
 def _sandbox() -> Finding:
     """What a node that is started here would have around its cells; tried out, not guessed."""
+    unknown = Finding(WARN, "sandbox", "unknown: the runtime is not installed yet")
+    if not Path(programs.PYTHON[0]).exists():
+        return unknown
     try:
         answer = json.loads(_ask_edge("--sandbox").stdout)
         level, reason = answer["level"], answer["reason"]
     except (ValueError, LookupError):
-        return Finding(WARN, "sandbox", "unknown: the runtime is not installed yet")
+        return unknown
     if level == "full":
         return Finding(OK, "sandbox", "full: a user and namespaces for the cells of each account")
     if level == "namespaces":

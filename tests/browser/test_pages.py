@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PASSWORD
 from tests.browser.looking import Eye
@@ -43,6 +43,17 @@ def test_a_full_list(page: Page, ada: Eye, platform: Platform) -> None:
     page.get_by_role("searchbox").fill("zebra")
     expect(page.get_by_text("No Worker has")).to_be_visible()
     ada.look(page, "workers-none")
+
+
+def test_what_is_typed_before_the_scripts_arrive_is_searched(page: Page, ada: Eye) -> None:
+    held: list[Route] = []
+    page.route("**/vendor/htmx*", lambda route: held.append(route))
+    page.goto("/workers/new", wait_until="commit")
+    page.get_by_role("searchbox").fill("zebra")
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    expect(page.get_by_text("No template fits")).to_be_visible()
 
 
 @pytest.mark.parametrize(("path", "name"), [("/workers/none", "problem-404")])

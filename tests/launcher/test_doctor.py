@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import cli, doctor
+from launcher import cli, doctor, programs
 from launcher.paths import DataDirectory
 
 
@@ -50,5 +50,6 @@ def test_a_machine_before_the_first_set_up_is_told_what_installs_it(
 ) -> None:
     monkeypatch.setattr(doctor, "WORKERD", tmp_path / "workerd")
     monkeypatch.setattr(doctor, "package_directory", lambda name: None)
+    monkeypatch.setattr(programs, "PYTHON", [str(tmp_path / "python"), "-P"])
     failed = {finding.subject for finding in doctor.findings(data) if finding.level == "fail"}
     assert failed == {"workerd", "PostgreSQL", "Valkey"}

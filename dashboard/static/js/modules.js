@@ -4,9 +4,10 @@ import copy from "./copy.js";
 import dialog from "./dialog.js";
 import poll from "./poll.js";
 import reveal from "./reveal.js";
+import search from "./search.js";
 import theme from "./theme.js";
 
-const behaviours = { busy, copy, dialog, poll, reveal, theme };
+const behaviours = { busy, copy, dialog, poll, reveal, search, theme };
 const attached = new WeakSet();
 
 /** @param {ParentNode} root */
