@@ -34,7 +34,7 @@ from edge.paths import NodePaths
 
 # With 512, half of 1,000 first requests at a cold cell were refused; with 4,096 none (measured).
 BACKLOG = 4096
-# Two sockets per cell; 65,536 is what the design promises for a full node.
+# A socket per cell, and what those that run need; 65,536 is what the design promises for a full node.
 DESCRIPTORS = 65_536
 # The longest message is a path and a name; whoever sends more is not the agent.
 MESSAGE_BYTES = 16 * 1024
@@ -112,6 +112,7 @@ def _listen_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     path.chmod(0o600)
+    listener.setblocking(False)  # shared by all who hold it: none of them may hang in accept()
     listener.listen(BACKLOG)
     return listener
 
@@ -121,6 +122,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
+    listener.setblocking(False)
     listener.listen(BACKLOG)
     return listener
 

@@ -37,6 +37,9 @@ class Fields:
             raise WireError(f"{self.where}.{key} must be a whole number, zero or more")
         return found
 
+    def optional_whole_number(self, key: str) -> int | None:
+        return None if self.get(key) is None else self.whole_number(key)
+
     def texts(self, key: str) -> tuple[str, ...]:
         found = self.get(key)
         if not isinstance(found, list):

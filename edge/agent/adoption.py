@@ -6,12 +6,11 @@ import signal
 
 import structlog
 
-from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
 from edge.agent.deployer import Deployer
 from edge.agent.processes import Process, node_processes
 from edge.agent.sockets import Sockets
-from edge.agent.state import CellRecord, Phase, Slot, State
+from edge.agent.state import CellRecord, Phase, State
 from edge.paths import NodePaths
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -34,34 +33,52 @@ async def end_processes(paths: NodePaths, role: str, keep: set[int] | None = Non
 
 async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, fleet: Fleet) -> None:
     """Open every recorded cell that serves or drains, with its process where that still lives."""
+    records = _worth_keeping(state, fleet)
+    await fleet.hold(records)
     kept: set[int] = set()
-    for record in state.cells():
-        cell = await _take_over(record, state, fleet)
-        if cell and cell.process:
+    for record in records:
+        cell = await fleet.open(record)
+        if record.identity and fleet.take_over(cell, record.identity):
+            log.info("cell_adopted", cell=cell.name, phase=record.phase)
+        if record.phase is Phase.SERVING:
+            fleet.serve(cell)
+        else:
+            fleet.retire(cell)
+        if cell.process:
             kept.add(cell.process.pid)
     await end_processes(paths, "cell:", kept)
     await _release_unknown(paths, sockets, fleet)
 
 
-async def _take_over(record: CellRecord, state: State, fleet: Fleet) -> Cell | None:
-    slot = state.slot(record.script_id)
-    serves = record.phase is Phase.SERVING and _live_version(slot) == record.version_id
-    lives = record.identity is not None and record.identity.alive()
-    if not serves and not (lives and record.phase is Phase.DRAINING):
-        state.remove_cell(record)
-        return None
-    cell = await fleet.open(record)
-    adopted = record.identity is not None and cell.adopt(record.identity)
-    log.info("cell_adopted" if adopted else "cell_lost", cell=cell.name, phase=record.phase)
-    if serves:
-        fleet.serve(cell)
-    else:
-        fleet.retire(cell)
-    return cell
+def _worth_keeping(state: State, fleet: Fleet) -> list[CellRecord]:
+    """Cells that serve what is live, and those with a process that drain. All others are forgotten."""
+    kept: list[CellRecord] = []
+    renewed: list[CellRecord] = []
+    gone: list[CellRecord] = []
+    served: set[str] = set()
+    # Those that live first: of a script that has none, one cell is enough to wait for visitors.
+    for record in sorted(state.cells(), key=_lives, reverse=True):
+        slot = state.slot(record.script_id)
+        live = slot.live if slot else None
+        if record.phase is Phase.SERVING and live and live.version_id == record.version_id:
+            if _lives(record):
+                kept.append(record)
+            elif record.script_id in served:
+                gone.append(record)
+            else:
+                renewed.append(fleet.renewed(record, live))
+            served.add(record.script_id)
+        elif record.phase is Phase.DRAINING and _lives(record):
+            kept.append(record)
+        else:
+            gone.append(record)
+    state.save_digests(renewed)
+    state.remove_cells(gone)
+    return kept + renewed
 
 
-def _live_version(slot: Slot | None) -> str | None:
-    return slot.live.version_id if slot and slot.live else None
+def _lives(record: CellRecord) -> bool:
+    return record.identity is not None and record.identity.alive()
 
 
 async def _release_unknown(paths: NodePaths, sockets: Sockets, fleet: Fleet) -> None:
@@ -84,7 +101,7 @@ def _remove_leftovers(paths: NodePaths, known: set[str]) -> None:
 
 
 async def resume(state: State, fleet: Fleet, deployer: Deployer) -> None:
-    """Watch what serves (which starts what has no process) and go on draining what drained."""
+    """Watch what serves (its next visitor starts what has no process) and go on draining what drained."""
     for cell in fleet.all():
         slot = state.slot(cell.record.script_id)
         if cell.retired():

@@ -16,6 +16,7 @@ from edge.agent.front.certificate import ensure_default_certificate
 from edge.agent.front.front import Front
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.scaling import Scaling
 from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
@@ -64,7 +65,7 @@ class DataPlane:
             bundles=bundles,
             sandbox=sandbox,
         )
-        self.watchdog = Watchdog(self.fleet.all, limits)
+        self.watchdog = Watchdog(self.fleet.running, limits)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
         self.deployer = Deployer(
             settings=settings,
@@ -73,6 +74,14 @@ class DataPlane:
             fleet=self.fleet,
             front=self.front,
             fetch=fetch,
+            background=self.background,
+        )
+        self.scaling = Scaling(
+            settings=settings,
+            state=self.state,
+            fleet=self.fleet,
+            watchdog=self.watchdog,
+            deployer=self.deployer,
             background=self.background,
         )
 
@@ -101,6 +110,7 @@ class DataPlane:
         self.background.run(self.haproxy.watch(self._front_came_back), "front")
         self.background.run(self._compare_often(), "compare")
         self.background.run(self.watchdog.run(), "watchdog")
+        self.background.run(self.scaling.run(), "scaling")
         await resume(self.state, self.fleet, self.deployer)
         self.deployer.prune_soon()
         for slot in self.state.slots():

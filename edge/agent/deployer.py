@@ -17,7 +17,7 @@ from edge.agent.desired import Version
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
-from edge.agent.state import Slot, SlotState, State
+from edge.agent.state import Phase, Slot, SlotState, State
 from edge.spec import SpecError, read_spec
 from edge.wire import WireError
 
@@ -68,7 +68,7 @@ class Deployer:
 
     async def converge(self, script_id: str) -> Slot | None:
         """Bring a slot to its desired state, and answer how that went. Safe to call at any time."""
-        async with self._locks[script_id]:
+        async with self.changing(script_id):
             slot = self._state.slot(script_id)
             if slot is None:
                 return None
@@ -81,14 +81,17 @@ class Deployer:
         self.prune_soon()
         return slot
 
+    def changing(self, script_id: str) -> asyncio.Lock:
+        """Hold it while changing which cells serve a script."""
+        return self._locks[script_id]
+
     def unfinished(self, slot: Slot) -> bool:
         """Whether this slot needs work although nothing new was received."""
         if slot.state is SlotState.WITHDRAWN:
             return slot.number is not None
         if slot.state is not SlotState.LIVE:
             return True
-        serving = self._fleet.serving(slot.script_id)
-        return serving is None or self._fleet.outdated(serving, slot.desired.versions[0])
+        return self._to_exchange(slot, slot.desired.versions[0])
 
     def watch(self, cell: Cell, version: Version) -> None:
         """Start the cell again whenever it dies, from now until it is retired."""
@@ -111,21 +114,26 @@ class Deployer:
     # Deploy
 
     async def _deploy(self, slot: Slot) -> Slot:
-        serving = self._fleet.serving(slot.script_id)
         try:
             version = _only_version(slot)
-            if serving is None or self._fleet.outdated(serving, version):
+            if self._to_exchange(slot, version):
                 slot = await self._exchange(slot, version)
-            elif serving.running:
+            else:
+                failing = [cell.failing for cell in self._fleet.serving(slot.script_id)]
+                if all(failing):
+                    raise StartError(str(failing[0]))
                 slot = self._settle(slot, SlotState.LIVE, None)
-            elif slot.state is not SlotState.LIVE:
-                raise StartError("The cell ended and is being started again.")
         except (StartError, FrontRefusedError) as error:
             log.warning("deploy_failed", script_id=slot.script_id, reason=str(error))
             slot = self._settle(slot, SlotState.FAILED, str(error))
             slot = self._with_number(slot)
         await self.route()
         return slot
+
+    def _to_exchange(self, slot: Slot, version: Version) -> bool:
+        """Whether what serves is not what this version would be built to today."""
+        serving = self._fleet.serving(slot.script_id)
+        return not serving or any(self._fleet.outdated(cell, version) for cell in serving)
 
     async def _exchange(self, slot: Slot, version: Version) -> Slot:
         """Start a new cell and let it take over; raises StartError, and then nothing changed."""
@@ -135,22 +143,37 @@ class Deployer:
         if number is None:
             raise StartError(f"This node has no free slot: all {self._settings.slots} are in use.")
         cell = await self._fleet.create(slot.script_id, number, version)
+        slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
+        await self.take_turn(slot, cell, version)
+        log.info("version_deployed", script_id=slot.script_id, version_id=version.version_id)
+        return slot
+
+    async def take_turn(self, slot: Slot, cell: Cell, version: Version) -> None:
+        """New requests go to this cell from now on, and those before it drain. Raises
+        FrontRefusedError, and then the cell is gone and nothing changed."""
+        await self.show(cell)
+        before = self._fleet.serving(slot.script_id)
+        self._state.save_serving(slot, cell.record)
+        self._fleet.serve(cell)
+        self.watch(cell, version)
+        for one in before:
+            self._fleet.retire(one)
+            # Before the answer: who deploys and then looks must not see the old version.
+            await self._front.drain(one.record.slot_number, one.name)
+            self.drain(one)
+
+    async def show(self, cell: Cell) -> None:
+        """Tell the front of a cell, which is gone when FrontRefusedError is raised."""
         try:
-            await self._front.add(number, cell.name, cell.paths.main)
+            await self._front.add(cell.record.slot_number, cell.name, cell.paths.main)
         except FrontRefusedError:
             await self._fleet.remove(cell)
             raise
-        slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
-        self._state.save_serving(slot, cell.record)
-        before = self._fleet.serve(cell)
-        self.watch(cell, version)
-        if before:
-            self._fleet.retire(before)
-            # Before the answer: who deploys and then looks must not see the old version.
-            await self._front.drain(number, before.name)
-            self.drain(before)
-        log.info("version_deployed", script_id=slot.script_id, version_id=version.version_id)
-        return slot
+
+    def leave(self, cell: Cell) -> None:
+        """One cell less of those that serve a script side by side."""
+        self._state.save_phase(cell.record, Phase.DRAINING)
+        self.drain(cell)
 
     async def _ensure_files(self, script_id: str, version: Version) -> None:
         try:
@@ -184,8 +207,12 @@ class Deployer:
     async def _health(self, cell: Cell, reason: str | None) -> None:
         """A serving cell died and cannot be started (a reason), or is back (none)."""
         number = cell.record.slot_number
+        others = [one for one in self._fleet.serving(cell.record.script_id) if one is not cell]
         if reason is None:
             await self._front.unhold(number, cell.name)
+        elif others and not cell.retired():
+            self.leave(cell)
+            return
         else:
             await self._front.hold(number, cell.name)
         slot = self._state.slot(cell.record.script_id)
@@ -209,9 +236,9 @@ class Deployer:
         await self.route()
         self._state.drain_cells(slot.script_id)
         serving = self._fleet.serving(slot.script_id)
-        if serving:
-            self.drain(serving)
-        else:
+        for cell in serving:
+            self.drain(cell)
+        if not serving:
             self._free_number(slot.script_id)
         log.info("script_withdrawn", script_id=slot.script_id)
         return self._state.slot(slot.script_id) or slot

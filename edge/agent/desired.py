@@ -28,6 +28,18 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """When a script has how many processes; None leaves it to the node."""
+
+    idle_seconds: int | None = None
+    """It is stopped after so long without visitors; 0 means never."""
+    max_cells: int | None = None
+
+    def as_json(self) -> dict[str, int | None]:
+        return {"idle_seconds": self.idle_seconds, "max_cells": self.max_cells}
+
+
+@dataclass(frozen=True)
 class DesiredSlot:
     script_id: str
     account_id: str
@@ -37,6 +49,7 @@ class DesiredSlot:
     hostnames: tuple[str, ...]
     versions: tuple[Version, ...]
     """Empty when the script is withdrawn."""
+    scaling: Scaling = Scaling()
 
 
 def read_slot(fields: Fields) -> DesiredSlot:
@@ -55,7 +68,18 @@ def read_slot(fields: Fields) -> DesiredSlot:
         deployment_id=fields.optional_text("deployment_id"),
         hostnames=hostnames,
         versions=fields.objects("versions", read_version),
+        scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
     )
+
+
+def read_scaling(source: object, where: str) -> Scaling:
+    """None, and fields that are missing or null, leave it to the node."""
+    fields = Fields({} if source is None else source, where)
+    idle_seconds = fields.optional_whole_number("idle_seconds")
+    max_cells = fields.optional_whole_number("max_cells")
+    if max_cells == 0:
+        raise WireError(f"{where}.max_cells must be at least 1")
+    return Scaling(idle_seconds, max_cells)
 
 
 def read_version(fields: Fields) -> Version:

@@ -74,6 +74,7 @@ class Egress:
         if self._sandbox.level is Level.FULL:
             path.chmod(0o666)  # cells have users of their own; only their sandboxes show them this
         self._output = Output(self._paths.root / "egress.fifo", ROLE, "", "")
+        self._output.open()
         found = [
             (process, role)
             for identity, role in node_processes(self._paths.root)

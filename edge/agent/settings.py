@@ -45,6 +45,11 @@ class Settings:
     """JavaScript heap of a cell."""
     cell_memory_mib: int
     """Memory of a cell's process beyond that of an idle one, heap and buffers together."""
+    idle_seconds: float
+    """A script without visitors for so long has no process until the next one comes; 0: it always
+    has one. A script may have a setting of its own."""
+    max_cells: int
+    """Processes that a busy script may have side by side, unless it has a setting of its own."""
     cell_cpu_seconds: float
     """CPU a cell may use without letting anything else happen in it."""
     egress_allow: tuple[str, ...]
@@ -85,9 +90,16 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         start_seconds=_number(environ, "SKERRY_START_SECONDS", 10),
         cell_heap_mib=int(_positive(environ, "SKERRY_CELL_HEAP_MIB", 128)),
         cell_memory_mib=int(_positive(environ, "SKERRY_CELL_MEMORY_MIB", 256)),
+        idle_seconds=_number(environ, "SKERRY_IDLE_SECONDS", 300),
+        max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
+
+
+def default_max_cells() -> int:
+    """Half of the cores: the front, the egress and all other scripts need some, too."""
+    return max((os.cpu_count() or 1) // 2, 1)
 
 
 def _reachable(bind: str) -> str:

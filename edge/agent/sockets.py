@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -85,6 +87,22 @@ class Sockets:
             self._held[name] = (address, listener)
         return self._held[name][1]
 
+    async def bind_all(self, addresses: Mapping[str, str]) -> None:
+        """Have all of these at once, over one connection: a node may start with thousands."""
+        wanted = {name: one for name, one in addresses.items() if name not in self._held}
+        async with self._lock:
+            self._held |= await asyncio.to_thread(self._bound, wanted)
+
+    def _bound(self, addresses: Mapping[str, str]) -> dict[str, tuple[str, socket.socket]]:
+        bound: dict[str, tuple[str, socket.socket]] = {}
+        with self._connection() as connection:
+            for name, address in addresses.items():
+                request = {"op": "bind", "name": name, "address": address}
+                _, listener = _ask(connection, request, None)
+                if listener:
+                    bound[name] = (address, listener)
+        return bound
+
     async def release(self, name: str) -> None:
         held = self._held.pop(name, None)
         if held:
@@ -147,21 +165,32 @@ class Sockets:
     def _exchange(
         self, request: dict[str, str], give: int | None
     ) -> tuple[dict[str, object], socket.socket | None]:
-        """One request, one answer; raises KeeperError with the keeper's complaint."""
+        with self._connection() as connection:
+            return _ask(connection, request, give)
+
+    @contextmanager
+    def _connection(self) -> Iterator[socket.socket]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_SECONDS)
             connection.connect(str(self._paths.keeper_socket))
-            line = json.dumps(request).encode() + b"\n"
-            socket.send_fds(connection, [line], [] if give is None else [give])
-            received, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
-            while not received.endswith(b"\n"):
-                chunk = connection.recv(65536)
-                if not chunk:
-                    raise ConnectionResetError("the keeper hung up")
-                received += chunk
-        reply = json.loads(received)
-        if not reply.get("ok"):
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise KeeperError(str(reply.get("error")))
-        return reply, socket.socket(fileno=descriptors[0]) if descriptors else None
+            yield connection
+
+
+def _ask(
+    connection: socket.socket, request: dict[str, str], give: int | None
+) -> tuple[dict[str, object], socket.socket | None]:
+    """One request, one answer; raises KeeperError with the keeper's complaint."""
+    line = json.dumps(request).encode() + b"\n"
+    socket.send_fds(connection, [line], [] if give is None else [give])
+    received, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+    while not received.endswith(b"\n"):
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise ConnectionResetError("the keeper hung up")
+        received += chunk
+    reply = json.loads(received)
+    if not reply.get("ok"):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise KeeperError(str(reply.get("error")))
+    return reply, socket.socket(fileno=descriptors[0]) if descriptors else None

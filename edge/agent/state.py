@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from edge.agent.desired import DesiredSlot, Version, read_version
+from edge.agent.desired import DesiredSlot, Version, read_scaling, read_version
 from edge.agent.processes import Identity
 from edge.agent.sealing import Seal
 from edge.runtime.sandbox import FIRST_UID
@@ -46,6 +46,9 @@ CREATE TABLE IF NOT EXISTS users (
 CREATE TABLE IF NOT EXISTS node (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO node (key, value) VALUES ('watermark', 0);
 """
+
+# Run once each, in this order, on a database of an earlier release: never changed, only added to.
+_CHANGES = ("ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",)
 
 
 class SlotState(StrEnum):
@@ -115,12 +118,21 @@ class State:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        self._change()
         path.chmod(0o600)
         rows = self._db.execute("SELECT * FROM slots").fetchall()
         self._slots = {row["script_id"]: self._read_slot(row) for row in rows}
 
     def close(self) -> None:
         self._db.close()
+
+    def _change(self) -> None:
+        (done,) = self._db.execute("PRAGMA user_version").fetchone()
+        for number, change in enumerate(_CHANGES[done:], start=done + 1):
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                self._db.execute(change)
+                self._db.execute(f"PRAGMA user_version = {number}")
 
     # Slots
 
@@ -152,6 +164,23 @@ class State:
             )
             self._db.execute("UPDATE cells SET phase = 'serving' WHERE id = ?", (cell.id,))
         self._slots[slot.script_id] = slot
+
+    def save_phase(self, cell: CellRecord, phase: Phase) -> None:
+        """One cell more, or one less, of those that serve a script side by side."""
+        with self._db:
+            self._db.execute("UPDATE cells SET phase = ? WHERE id = ?", (phase, cell.id))
+
+    def save_digests(self, cells: Iterable[CellRecord]) -> None:
+        changes = [(cell.digest, cell.id) for cell in cells]
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("UPDATE cells SET digest = ? WHERE id = ?", changes)
+
+    def remove_cells(self, cells: Iterable[CellRecord]) -> None:
+        gone = [(cell.id,) for cell in cells]
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM cells WHERE id = ?", gone)
 
     def drain_cells(self, script_id: str) -> None:
         with self._db:
@@ -225,8 +254,8 @@ class State:
         desired = slot.desired
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
-            " hostnames, desired, live, number, state, reason, reported)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " hostnames, desired, live, number, state, reason, reported, scaling)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 desired.script_id,
                 desired.account_id,
@@ -240,6 +269,7 @@ class State:
                 slot.state,
                 slot.reason,
                 slot.reported,
+                json.dumps(desired.scaling.as_json()),
             ),
         )
 
@@ -252,6 +282,7 @@ class State:
             deployment_id=row["deployment_id"],
             hostnames=tuple(json.loads(row["hostnames"])),
             versions=self._unsealed(row["script_id"], row["desired"]),
+            scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
         )
         live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
         return Slot(

@@ -34,6 +34,8 @@ class Bundle:
     extra_files: list[bytes] = field(default_factory=list)
     """Contents that only bindings refer to."""
     version_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    scaling: Json | None = None
+    """Of the script, as the control plane sends it."""
 
     def all_modules(self) -> list[tuple[str, str, bytes]]:
         listed = [(self.main_module, "esm", self.source), *self.modules]
@@ -94,6 +96,7 @@ def slot(name: str, generation: int, bundle: Bundle | None, hostnames: list[str]
             }
         ]
     return {
+        "scaling": bundle.scaling if bundle else None,
         "script_id": hashlib.md5(name.encode()).hexdigest(),  # noqa: S324 a stable id, no secret
         "account_id": ACCOUNT_ID,
         "name": name,

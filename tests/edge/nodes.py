@@ -89,7 +89,7 @@ class TestNode:
             self._agent = subprocess.Popen(
                 self.command(), cwd=CHECKOUT, stdout=log, stderr=log, env=environ
             )
-        until(self.answers, 20, f"the agent answers\n{self.log()}")
+        until(self.answers, 60, f"the agent answers\n{self.log()}")
 
     def answers(self) -> bool:
         assert self._agent
@@ -100,6 +100,10 @@ class TestNode:
             return self.gateway.call(self.enrolled, "GET", "/status")[0] == 200
         except OSError:
             return False
+
+    def agent_pid(self) -> int:
+        assert self._agent
+        return self._agent.pid
 
     def kill_agent(self) -> None:
         assert self._agent
@@ -190,7 +194,7 @@ class TestNode:
         headers: Mapping[str, str] | None = None,
         host: str | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
         try:
             sent = {"Host": host or host_of(name), **(headers or {})}
             connection.request(method, path, body, sent)

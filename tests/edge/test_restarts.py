@@ -50,8 +50,9 @@ def test_agent_killed_and_started_again(own_node: TestNode) -> None:
     assert own_node.pids("keeper") == keeper
     # What is adopted is watched and exchanged like one's own.
     os.kill(cells[0], signal.SIGKILL)
-    until(lambda: len(own_node.pids("cell:")) == 3, what="the dead cell is back")
+    until(lambda: len(own_node.pids("cell:")) == 2, what="it is gone")
     assert_serves(own_node)
+    assert len(own_node.pids("cell:")) == 3
     assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
     assert own_node.visit("one").text == "newer"
 

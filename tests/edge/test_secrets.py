@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.agent.cells.limits import DESCRIPTORS
 from edge.agent.sealing import Seal, SealError
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json
@@ -51,13 +52,13 @@ def test_a_cell_gets_nothing_of_the_agents_environment(deployed: TestNode) -> No
     assert names - {b"", b"PWD"} == {b"SKERRY_NODE", b"SKERRY_ROLE"}
 
 
-def test_a_cell_cannot_dump_core_and_has_few_descriptors(deployed: TestNode) -> None:
+def test_a_cell_cannot_dump_core_and_has_its_own_number_of_descriptors(deployed: TestNode) -> None:
     (pid,) = deployed.pids("cell:")
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     (core,) = [line.split() for line in limits if line.startswith("Max core file size")]
     assert core[4] == "0"
     (files,) = [line.split() for line in limits if line.startswith("Max open files")]
-    assert files[3] == "1024"
+    assert int(files[3]) == DESCRIPTORS
 
 
 def test_what_the_node_keeps_is_nobody_elses(deployed: TestNode) -> None:

@@ -1,4 +1,4 @@
-"""One cell: a process, its two held sockets, what it prints."""
+"""One cell: a held socket, and the process behind it while somebody needs it."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edge.agent.cells.confinement import Confinement
@@ -23,6 +24,10 @@ from edge.runtime.trial import memory_file
 
 # workerd ends open requests on SIGTERM by itself; by then the front has ended their sessions.
 END_SECONDS = 10.0
+# Between the end of a process's connections and that of the sandbox around it.
+HANG_UP_SECONDS = 2.0
+# Only the agent connects here.
+CONTROL_BACKLOG = 64
 
 
 class StartError(RuntimeError):
@@ -46,20 +51,25 @@ def role_of(cell: CellRecord) -> str:
 
 def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Confinement) -> str:
     """Of everything a cell is built from: another digest means that it should be exchanged."""
-    platform = (PLATFORM_FILES / "platform.js").read_bytes()
     built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
     text = json.dumps(built, sort_keys=True).encode()
-    return hashlib.sha256(text + platform).hexdigest()
+    return hashlib.sha256(text + _platform()).hexdigest()
+
+
+@cache
+def _platform() -> bytes:
+    return (PLATFORM_FILES / "platform.js").read_bytes()
 
 
 class Cell:
-    """Sockets are held by the keeper, so the process may come and go behind them."""
+    """The main socket is held by the keeper, so the process may come and go behind it. The control
+    socket is only the agent's, and made anew with every process."""
 
     def __init__(
         self,
         record: CellRecord,
         paths: CellPaths,
-        listeners: dict[str, socket.socket],
+        listener: socket.socket,
         node: Path,
     ) -> None:
         self.record = record
@@ -67,13 +77,16 @@ class Cell:
         self.output = Output(paths.fifo, record.name, record.script_id, record.version_id)
         self.process: Process | None = None
         self.starting = asyncio.Lock()
+        self.failing: str | None = None
+        """Why it cannot be started now."""
         self.blocked = False
         """Not started for a while, because it was killed again and again."""
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None
         self._retired = False
-        self._listeners = listeners
+        self._listener = listener
+        self._visit: asyncio.Future[None] | None = None
         self._node = node
 
     @property
@@ -87,18 +100,45 @@ class Cell:
     def describe(self) -> dict[str, object]:
         """For the node's status."""
         running = self.process if self.running else None
-        waiting = "blocked" if self.blocked else "starting"
-        state = "draining" if self._retired else "serving" if running else waiting
         return {
             "version_id": self.record.version_id,
             "pid": running.pid if running else None,
-            "state": state,
+            "state": self._state(),
             "last_outcome": self.last_outcome,
         }
+
+    def _state(self) -> str:
+        if self._retired:
+            return "draining"
+        if self.running:
+            return "serving"
+        if self.blocked:
+            return "blocked"
+        return "starting" if self.failing or self.starting.locked() else "idle"
+
+    async def visited(self) -> None:
+        """Wait until a connection waits on the main socket, or the cell is retired."""
+        if self._retired:
+            return
+        self._visit = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(self._listener, self._wake)
+        try:
+            await self._visit
+        finally:
+            self._wake()
+
+    def _wake(self) -> None:
+        visit, self._visit = self._visit, None
+        if visit:
+            # Before anything can close the socket: its number may be given to another one.
+            asyncio.get_running_loop().remove_reader(self._listener)
+            if not visit.done():
+                visit.set_result(None)
 
     def retire(self) -> None:
         """Never started again from here on."""
         self._retired = True
+        self._wake()
 
     def retired(self) -> bool:
         return self._retired
@@ -108,18 +148,28 @@ class Cell:
         if identity.role() != (str(self._node), role_of(self.record)):
             return False
         self.process = Process.adopt(identity)
-        return self.process is not None
+        if self.process is None:
+            return False
+        self.output.open()
+        return True
 
     async def spawn(
         self, runtime: Runtime, build: Build, limits: Limits, confinement: Confinement, uid: int
     ) -> Process:
-        """Start the process behind the held sockets; `answers` tells when it is up."""
+        """Start the process behind the held socket; `answers` tells when it is up."""
+        self.output.open()
         self.output.clear()
         self._killed_for = None
-        listeners = {name: self._listeners[name].fileno() for name in (MAIN_SOCKET, CONTROL_SOCKET)}
         writing_end = self.output.writing_end()
         try:
-            with memory_file(cell_config(runtime, build, limits.heap_mib)) as config:
+            with (
+                memory_file(cell_config(runtime, build, limits.heap_mib)) as config,
+                _control_listener(self.paths.control) as control,
+            ):
+                listeners = {
+                    MAIN_SOCKET: self._listener.fileno(),
+                    CONTROL_SOCKET: control.fileno(),
+                }
                 self.process = await confinement.start(
                     role_of(self.record),
                     uid,
@@ -141,7 +191,10 @@ class Cell:
             await asyncio.wait(
                 {asking, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
             )
-            if not asking.done():
+            if asking.done() and asking.exception():
+                # A process that ends hangs up first; how it ended says more.
+                await asyncio.wait({ending}, timeout=HANG_UP_SECONDS)
+            if not asking.done() or (asking.exception() and process.ended):
                 raise self._failure(process, service)
             asking.result()
         except (ProbeError, OSError) as error:
@@ -176,11 +229,10 @@ class Cell:
     def refuse_waiting(self) -> None:
         """Close the connections that nobody has accepted: their visitors have their answer, and a
         request that was answered must not run later."""
-        listener = self._listeners[MAIN_SOCKET]
         readable = select.poll()
-        readable.register(listener, select.POLLIN)
+        readable.register(self._listener, select.POLLIN)
         while readable.poll(0):
-            connection, _ = listener.accept()
+            connection, _ = self._listener.accept()
             connection.close()
 
     async def end(self) -> None:
@@ -192,3 +244,18 @@ class Cell:
         if self.process:
             self.process.forget()
         self.output.close()
+
+
+def _control_listener(path: Path) -> socket.socket:
+    """For one process, which keeps it; the agent closes its own copy."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.setblocking(False)
+        listener.listen(CONTROL_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

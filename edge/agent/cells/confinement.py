@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.agent.cells.limits import DESCRIPTORS
 from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Identity, Process
 from edge.paths import NodePaths
 from edge.runtime.config import Door
@@ -55,6 +56,7 @@ class Confinement:
                 role=role,
                 pass_fds=passed,
                 output=output,
+                descriptors=DESCRIPTORS,
                 data_bytes=data_bytes,
                 niceness=niceness,
             )
@@ -67,6 +69,7 @@ class Confinement:
                 role=f"sandbox:{role}",
                 pass_fds=[*passed, writable],
                 output=output,
+                descriptors=DESCRIPTORS,
                 data_bytes=data_bytes,
                 niceness=niceness,
             )

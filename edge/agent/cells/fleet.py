@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -12,7 +14,7 @@ from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, 
 from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
-from edge.agent.processes import Process
+from edge.agent.processes import Identity, Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, State
@@ -20,7 +22,7 @@ from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
 from edge.runtime.compatibility import effective_date
-from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, Build
+from edge.runtime.config import Build
 from edge.runtime.sandbox import Sandbox
 from edge.spec import Spec, SpecError, read_spec
 from edge.wire import WireError
@@ -56,22 +58,32 @@ class Fleet:
         self._state = state
         self._bundles = bundles
         self._confinement = Confinement(sandbox, paths)
-        self._serving: dict[str, Cell] = {}
+        self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
+        self._warm: dict[int, Cell] = {}
         # A start is 27 ms of CPU; more at once than this only makes all of them late.
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 
-    def serving(self, script_id: str) -> Cell | None:
-        return self._serving.get(script_id)
+    def serving(self, script_id: str) -> list[Cell]:
+        """Every cell that takes new requests of a script: all of one version, oldest first."""
+        return list(self._serving.get(script_id, ()))
 
     def all(self) -> list[Cell]:
-        return [*self._serving.values(), *self._retiring.values()]
+        serving = [cell for cells in self._serving.values() for cell in cells]
+        return [*serving, *self._retiring.values()]
+
+    def running(self) -> list[Cell]:
+        """Every cell that has a process and visitors. Most scripts of a full node have none, so
+        whoever looks often must not look through all."""
+        self._warm = {number: cell for number, cell in self._warm.items() if cell.running}
+        return list(self._warm.values())
 
     def front_servers(self) -> dict[int, dict[str, Path]]:
         """Socket by cell name by slot number, of every cell that serves."""
         servers: dict[int, dict[str, Path]] = {}
-        for cell in self._serving.values():
-            servers.setdefault(cell.record.slot_number, {})[cell.name] = cell.paths.main
+        for cells in self._serving.values():
+            for cell in cells:
+                servers.setdefault(cell.record.slot_number, {})[cell.name] = cell.paths.main
         return servers
 
     def outdated(self, cell: Cell, version: Version) -> bool:
@@ -83,18 +95,22 @@ class Fleet:
         """A new cell that answers its probe and has no visitor yet. Raises StartError, and then
         nothing of it is left."""
         build = await self._build(script_id, version)
-        record = self._state.add_cell(script_id, version.version_id, self._digest(version), number)
-        try:
-            cell = await self.open(record)
-        except (KeeperError, OSError) as error:
-            self._state.remove_cell(record)
-            raise StartError(f"The node cannot open the cell's sockets: {error}") from error
+        cell = await self.create_idle(script_id, number, version)
         try:
             await self._run_to_probe(cell, build)
         except StartError:
             await self.remove(cell)
             raise
         return cell
+
+    async def create_idle(self, script_id: str, number: int, version: Version) -> Cell:
+        """A new cell that its first visitor starts. Raises StartError."""
+        record = self._state.add_cell(script_id, version.version_id, self._digest(version), number)
+        try:
+            return await self.open(record)
+        except (KeeperError, OSError) as error:
+            self._state.remove_cell(record)
+            raise StartError(f"The node cannot open the cell's socket: {error}") from error
 
     async def _run_to_probe(self, cell: Cell, build: Build) -> None:
         for _ in range(KILLED_STARTS):
@@ -107,41 +123,55 @@ class Fleet:
         await self._run(cell, build)
 
     async def open(self, record: CellRecord) -> Cell:
-        """The cell of a record, with its sockets held, without a process."""
+        """The cell of a record, with its socket held, without a process."""
         paths = self._cell_paths(record)
-        paths.main.parent.mkdir(mode=0o700, exist_ok=True)
-        listeners = {
-            MAIN_SOCKET: await self._sockets.bind(f"{record.name}/main", f"unix:{paths.main}"),
-            CONTROL_SOCKET: await self._sockets.bind(
-                f"{record.name}/control", f"unix:{paths.control}"
-            ),
-        }
-        return Cell(record, paths, listeners, self._paths.root)
+        listener = await self._sockets.bind(_socket_name(record), f"unix:{paths.main}")
+        return Cell(record, paths, listener, self._paths.root)
+
+    def take_over(self, cell: Cell, identity: Identity) -> bool:
+        """Adopt the process that an earlier agent started for this cell, if it still lives."""
+        adopted = cell.adopt(identity)
+        if adopted:
+            self._warm[cell.record.id] = cell
+        return adopted
+
+    async def hold(self, records: Iterable[CellRecord]) -> None:
+        """Get the sockets of many cells at once."""
+        paths = {record: self._cell_paths(record) for record in records}
+        await self._sockets.bind_all(
+            {_socket_name(record): f"unix:{path.main}" for record, path in paths.items()}
+        )
+
+    def renewed(self, record: CellRecord, version: Version) -> CellRecord:
+        """The record of a cell without a process: it will be built as cells are built today."""
+        return replace(record, digest=self._digest(version))
 
     async def restart(self, cell: Cell, version: Version) -> None:
         """Start a process for a cell that has none. Raises StartError."""
         await self._run(cell, await self._build(cell.record.script_id, version))
 
-    def serve(self, cell: Cell) -> Cell | None:
-        """From now on this cell serves its script; answers the one that did until now."""
-        before = self._serving.get(cell.record.script_id)
-        self._serving[cell.record.script_id] = cell
-        return before
+    def serve(self, cell: Cell) -> None:
+        """From now on this cell serves its script, beside those that do already."""
+        self._serving.setdefault(cell.record.script_id, []).append(cell)
+        if cell.running:
+            self._warm[cell.record.id] = cell
 
     def retire(self, cell: Cell) -> None:
         """It serves nobody new; whoever drains it calls `remove` in the end."""
         cell.retire()
         self._retiring[cell.record.id] = cell
-        if self._serving.get(cell.record.script_id) is cell:
-            del self._serving[cell.record.script_id]
+        others = [one for one in self.serving(cell.record.script_id) if one is not cell]
+        if others:
+            self._serving[cell.record.script_id] = others
+        else:
+            self._serving.pop(cell.record.script_id, None)
 
     async def remove(self, cell: Cell) -> None:
-        """End the process, close the sockets, forget the cell."""
+        """End the process, close the socket, forget the cell."""
         cell.retire()
         async with cell.starting:
             await cell.end()
-        for name in ("main", "control"):
-            await self._sockets.release(f"{cell.name}/{name}")
+        await self._sockets.release(_socket_name(cell.record))
         await asyncio.to_thread(shutil.rmtree, cell.paths.main.parent, ignore_errors=True)
         cell.output.remove()
         self._state.remove_cell(cell.record)
@@ -165,6 +195,8 @@ class Fleet:
                 )
             except OSError as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
+            if cell in self.serving(cell.record.script_id):
+                self._warm[cell.record.id] = cell
             self._state.save_process(cell.record, process.identity)
             await cell.answers(process, build.service, self._settings.start_seconds)
         log.info(
@@ -199,11 +231,16 @@ class Fleet:
 
     def _cell_paths(self, record: CellRecord) -> CellPaths:
         folder: Path = self._paths.sockets / record.name
+        folder.mkdir(mode=0o700, exist_ok=True)
         return CellPaths(
             main=folder / "main.sock",
             control=folder / "control.sock",
             fifo=self._paths.cells / f"{record.name}.fifo",
         )
+
+
+def _socket_name(record: CellRecord) -> str:
+    return f"{record.name}/main"
 
 
 def _account(build: Build) -> str:

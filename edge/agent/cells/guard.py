@@ -1,4 +1,4 @@
-"""Starts a cell again when its process ends unasked. Visitors wait on the held socket meanwhile."""
+"""Starts a cell when a visitor waits on its held socket, and again when its process ends unasked."""
 
 import asyncio
 import time
@@ -68,15 +68,18 @@ async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, bloc
             await cell.process.wait()
         # A start may fail before there is a new process: the old one has ended only once.
         pause = _ended(cell, kills) if cell.process is not counted else None
+        steady = time.monotonic() - began > STEADY_SECONDS
+        first = cell.process is None and not cell.failing
+        failures = 0 if first or steady or pause is not None else failures + 1
         counted = cell.process
         if cell.retired():
             return
-        steady = time.monotonic() - began > STEADY_SECONDS
-        failures = 0 if steady or pause is not None else failures + 1
         if pause:
             await _pause(cell, pause, block)
         elif failures > 1:
             await asyncio.sleep(delay(failures - 1))
+        if not pause and not cell.failing:
+            await cell.visited()
         await _again(fleet, cell, version, report)
 
 
@@ -126,6 +129,7 @@ async def _again(fleet: Fleet, cell: Cell, version: Version, report: Report) -> 
         if cell.process is not before and cell.ended_for():
             return  # a request that waited for it did that, not the script's start
         log.warning("cell_start_failed", cell=cell.name, reason=str(error))
-        await report(cell, str(error))
+        cell.failing = str(error)
     else:
-        await report(cell, None)
+        cell.failing = None
+    await report(cell, cell.failing)

@@ -26,8 +26,6 @@ class Output:
     while the pipe is full is lost to the reader, never to the visitor."""
 
     def __init__(self, fifo: Path, cell: str, script_id: str, version_id: str) -> None:
-        if not fifo.exists():
-            os.mkfifo(fifo, 0o600)
         self._fifo = fifo
         self._log = log.bind(cell=cell, script_id=script_id, version_id=version_id)
         self._ring: deque[str] = deque(maxlen=RING_LINES)
@@ -35,7 +33,15 @@ class Output:
         self._second = 0
         self._lines = 0
         self._dropped = 0
-        self._descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self._descriptor: int | None = None
+
+    def open(self) -> None:
+        """From here on what is printed is read. A cell without a process has nothing open."""
+        if self._descriptor is not None:
+            return
+        if not self._fifo.exists():
+            os.mkfifo(self._fifo, 0o600)
+        self._descriptor = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_readable)
 
     def writing_end(self) -> int:
@@ -52,14 +58,18 @@ class Output:
         self._ring.clear()
 
     def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._descriptor)
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def remove(self) -> None:
         self.close()
         self._fifo.unlink(missing_ok=True)
 
     def _on_readable(self) -> None:
+        if self._descriptor is None:
+            return
         try:
             chunk = os.read(self._descriptor, CHUNK_BYTES)
         except BlockingIOError:

@@ -23,7 +23,7 @@ from edge.agent.cells.cell import Cell
 from edge.agent.cells.limits import Limits, Outcome
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process
-from edge.runtime.idle import anonymous_bytes
+from edge.runtime.idle import anonymous_bytes, open_sockets
 
 POLL_SECONDS = 0.1
 # A cell is asked whether it answers after each so many seconds of CPU, however slowly it gets them.
@@ -80,6 +80,17 @@ class Watch:
             return None
         return Outcome.EXCEEDED_CPU if self._spins(self._run) else None
 
+    def wanted_seconds(self) -> float:
+        """CPU seconds that the main thread had, and those that it waited for a CPU to be free.
+        Raises OSError when the process is gone."""
+        ran, waited, _ = os.pread(self._files[0], 100, 0).split()
+        return (int(ran) + int(waited)) / 1e9
+
+    def connections(self) -> int:
+        """Visitors, the agent's probe, and whom the script talks to. Raises OSError when the process
+        is gone."""
+        return open_sockets(self._folder) - self._limits.idle_sockets
+
     def close(self) -> None:
         if self._run:
             self._run.asked.cancel()
@@ -94,7 +105,7 @@ class Watch:
         writes = self._writes()
         if writes != run.writes:
             run.writes, run.wrote = writes, self._cpu
-        connections = len(os.listdir(f"{self._folder}/fd")) - self._limits.idle_descriptors
+        connections = self.connections()
         if self.cell.starting.locked() and connections <= 0:
             # The script's own start, which has a time limit of its own. With a connection it has
             # begun with a request that waited, before it came to the probe of its start.
@@ -103,7 +114,7 @@ class Watch:
         if self._cpu - run.began < limit:
             return False
         # One connection is the request that spins, another one the probe's.
-        burst = BURST_REQUEST_SECONDS * max(connections - 1, 0)
+        burst = BURST_REQUEST_SECONDS * max(connections - 2, 0)
         if self._cpu - run.wrote > limit + min(burst, LONGEST_BURST_SECONDS):
             return True
         return self._cpu - run.began > PATIENCE * limit + burst
@@ -127,6 +138,9 @@ class Watchdog:
         self._cells = cells
         self._limits = limits
         self._watches: dict[Process, Watch] = {}
+
+    def watches(self) -> list[Watch]:
+        return list(self._watches.values())
 
     async def run(self) -> None:
         try:
