@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,9 @@ def _supervise(instance: Instance) -> None:
         instance.data.state.unlink(missing_ok=True)
 
 
-def detach(data: DataDirectory, arguments: list[str]) -> int:
+def detach(
+    data: DataDirectory, arguments: list[str], environment: Mapping[str, str] | None = None
+) -> int:
     """Run `up` in the background; return once it is healthy, or with its words when it is not."""
     if instance_lock.supervisor(data) is not None:
         raise instance_lock.already_running(data)
@@ -77,7 +79,7 @@ def detach(data: DataDirectory, arguments: list[str]) -> int:
         seen = output.tell()
         process = subprocess.Popen(
             [*PYTHON, "-m", "launcher", *arguments],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

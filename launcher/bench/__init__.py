@@ -8,12 +8,14 @@ measures: ratios of one run mean something, figures alone little.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher import started, up
 from launcher.bench import contenders, report
+from launcher.bench.cold import IDLE_SECONDS, Sleepers, bare_start, first_byte, wait_for_rest
 from launcher.bench.contenders import Contender
 from launcher.bench.deploying import (
     HELLO,
@@ -22,10 +24,12 @@ from launcher.bench.deploying import (
     deploy_to_live,
     host_of,
     make_reachable,
+    set_scaling,
     wait_for,
 )
 from launcher.bench.load import Place, at_rate, failures, saturate, start_load
-from launcher.bench.memory import cell_memory
+from launcher.bench.memory import cell_memory, keepers_memory
+from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
 from launcher.progress import say, step
@@ -33,10 +37,24 @@ from launcher.progress import say, step
 ROUNDS = 5
 REDEPLOYS_UNDER_LOAD = 10
 REDEPLOY_LOAD_SECONDS = 12
-WARM_SCRIPTS = 200
+MANY_SCRIPTS = 200
+# Before each measurement of a contender, so that everybody's code is compiled, and a busy script has
+# as many processes as it may.
+WARM_UP_SECONDS = 5
+# Of each kind in each round: 300 samples in all.
+COLD_STARTS = 60
 # Away from the requests of the visitors that are measured: a script that never gives the event loop back.
 SPIN = "export default { fetch() { for (;;); } };\n"
 NEIGHBOUR_RATE = 200
+SCRIPTS = {
+    "hello": HELLO,
+    "spin": SPIN,
+    "deployed": answering("first"),
+    "exchanged": answering("first"),
+}
+SANDBOXED_START = "idle script, sandboxed"
+OPEN_START = "idle script, without sandbox"
+BARE_START = "bare workerd serve"
 
 
 @dataclass
@@ -55,12 +73,21 @@ class Row:
 class Bench:
     """The rows of a run, in the order in which they were first measured."""
 
-    def __init__(self, instance: Instance, others: list[Contender]) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        others: list[Contender],
+        sleepers: Mapping[str, Sleepers],
+        bare_config: Path,
+    ) -> None:
         self.instance = instance
         self.rows: dict[str, Row] = {}
         front = Place(instance.config.ports["edge-1.http"], host_of("hello"))
         skerry = Contender(contenders.FRONT, "this checkout", front)
         self.contenders = [others[0], skerry, *others[1:]]
+        self.sleepers = sleepers
+        self._bare_config = bare_config
+        self._starts: dict[str, list[float]] = {}
         self._front = front.port
 
     def add(self, name: str, unit: str, value: float) -> None:
@@ -69,12 +96,32 @@ class Bench:
     def throughput(self) -> None:
         """Every contender once: as fast as it can, and at half of that."""
         for one in self.contenders:
+            saturate(one.place, WARM_UP_SECONDS)
             load = saturate(one.place)
             self.add(f"requests/s, {one.name}", "1/s", load.rate)
             self.add(f"p50 at 32 connections, {one.name}", "ms", load.p50_ms)
             self.add(f"p99 at 32 connections, {one.name}", "ms", load.p99_ms)
             half = at_rate(one.place, load.rate / 2)
             self.add(f"p99 at half of its ceiling, {one.name}", "ms", half)
+
+    def cold_starts(self) -> None:
+        """First requests to scripts at rest, each kind in turn, beside starts of a bare workerd."""
+        for sleepers in self.sleepers.values():
+            sleepers.wait_for_rest()
+        took: dict[str, list[float]] = {}
+        for number in range(COLD_STARTS):
+            for kind, sleepers in self.sleepers.items():
+                took.setdefault(kind, []).append(first_byte(sleepers.place(number)))
+            took.setdefault(BARE_START, []).append(bare_start(self._bare_config))
+        for kind, seconds in took.items():
+            self.add(f"cold start p50, {kind}", "ms", statistics.median(seconds) * 1000)
+            self._starts.setdefault(kind, []).extend(seconds)
+
+    def cold_percentiles(self) -> None:
+        """Of all rounds together: a round alone has too few for a percentile."""
+        for kind, seconds in self._starts.items():
+            p99 = statistics.quantiles(seconds, n=100, method="inclusive")[98]
+            self.add(f"cold start p99 of {len(seconds)}, {kind}", "ms", p99 * 1000)
 
     def deploys(self) -> None:
         accepted, live = deploy_to_live(self.instance, "deployed")
@@ -103,32 +150,38 @@ class Bench:
         self.add(f"p99 at {NEIGHBOUR_RATE}/s, while a neighbour spins", "ms", p99)
 
     def memory(self) -> None:
-        """Deploy many scripts, each warm, and see what their cells take."""
-        for number in range(WARM_SCRIPTS):
-            deploy(self.instance, f"warm-{number}", HELLO)
-        for pss, cpu in [cell_memory(self.instance.data)]:
-            self.add(f"memory of a warm cell, {WARM_SCRIPTS} of them (PSS)", "MB", pss)
-            self.add(f"CPU of {WARM_SCRIPTS} idle warm cells", "%", cpu)
+        """Deploy many scripts, see what they take while each is warm, and again when all rest."""
+        data = self.instance.data
+        before = keepers_memory(data)
+        for number in range(MANY_SCRIPTS):
+            deploy(self.instance, f"many-{number}", HELLO)
+        pss, cpu = cell_memory(data)
+        self.add(f"memory of a warm script, {MANY_SCRIPTS} of them (PSS)", "MB", pss)
+        self.add(f"CPU of {MANY_SCRIPTS} idle warm cells", "%", cpu)
+        for number in range(MANY_SCRIPTS):
+            set_scaling(self.instance, f"many-{number}", idle_seconds=IDLE_SECONDS)
+        wait_for_rest(self.instance, others=len(SCRIPTS))
+        taken = (keepers_memory(data) - before) / MANY_SCRIPTS
+        self.add(f"memory of a script at rest, {MANY_SCRIPTS} of them (PSS)", "MB", taken)
 
 
 def run(*, save: bool = False) -> int:
-    """Start an instance and the contenders, measure, print, stop all; the exit status."""
-    with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
-        data = DataDirectory(Path(folder).resolve() / "data")
-        ports = ["--port", "0", "--http-port", "0", "--https-port", "0"]
-        say("A temporary instance:")
-        if up.detach(data, ["up", *ports, "--data", str(data.path)]):
-            return 1
-        try:
-            instance = started.find(data)
-            _prepare(instance)
-            with step("contenders"):
-                running = contenders.running(data)
-            with running as others:
-                bench = Bench(instance, others)
-                _measure(bench)
-        finally:
-            up.down(data)
+    """Start the instances and the contenders, measure, print, stop all; the exit status."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
+        instance = stack.enter_context(_instance(folder.resolve() / "data"))
+        open_one = stack.enter_context(_instance(folder.resolve() / "open", SKERRY_SANDBOX="off"))
+        _prepare(instance)
+        with step(f"{COLD_STARTS} scripts that rest, with and without sandbox"):
+            sleepers = {
+                SANDBOXED_START: Sleepers.deployed(instance, COLD_STARTS, len(SCRIPTS)),
+                OPEN_START: Sleepers.deployed(open_one, COLD_STARTS, 0),
+            }
+        with step("contenders"):
+            others = stack.enter_context(contenders.running(instance.data))
+        config = contenders.bare_config(folder, 'name = "http"')
+        bench = Bench(instance, others, sleepers, config)
+        _measure(bench)
     text = report.table(bench.rows.values(), bench.contenders, ROUNDS)
     say(text)
     if save:
@@ -136,12 +189,23 @@ def run(*, save: bool = False) -> int:
     return 0
 
 
+@contextmanager
+def _instance(path: Path, **environment: str) -> Iterator[Instance]:
+    """A temporary instance; LauncherError when it does not start."""
+    data = DataDirectory(path)
+    ports = ["--port", "0", "--http-port", "0", "--https-port", "0"]
+    say("A temporary instance:")
+    try:
+        if up.detach(data, ["up", *ports, "--data", str(data.path)], environment):
+            raise LauncherError("The instance to measure does not start.")
+        yield started.find(data)
+    finally:
+        up.down(data)
+
+
 def _prepare(instance: Instance) -> None:
-    deploy(instance, "hello", HELLO)
-    deploy(instance, "spin", SPIN)
-    deploy(instance, "deployed", answering("first"))
-    deploy(instance, "exchanged", answering("first"))
-    for script in ("hello", "spin", "deployed", "exchanged"):
+    for script, source in SCRIPTS.items():
+        deploy(instance, script, source)
         make_reachable(instance, script)
     for script in ("deployed", "exchanged"):
         wait_for(instance, script, "first")
@@ -153,12 +217,14 @@ def _measure(bench: Bench) -> None:
         bench.deploys,
         bench.redeploys_under_load,
         bench.neighbour,
+        bench.cold_starts,
     ]
     for number in range(ROUNDS):
         with step(f"round {number + 1} of {ROUNDS}"):
             for part in parts:
                 part()
-    with step(f"{WARM_SCRIPTS} warm scripts"):
+    bench.cold_percentiles()
+    with step(f"{MANY_SCRIPTS} scripts, warm and at rest"):
         bench.memory()
     if any(
         row.values != [0] * len(row.values) for row in bench.rows.values() if "failed" in row.name

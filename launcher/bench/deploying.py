@@ -40,6 +40,12 @@ def make_reachable(instance: Instance, script: str) -> None:
     _send(instance, "POST", f"{script}/subdomain", b'{"enabled": true}', "application/json")
 
 
+def set_scaling(instance: Instance, script: str, **scaling: int) -> None:
+    """`idle_seconds`, `max_cells`."""
+    body = json.dumps({"scaling": scaling}).encode()
+    _send(instance, "PATCH", f"{script}/script-settings", body, "application/json")
+
+
 def _send(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> None:
     account = f"{started.api_url(instance)}/accounts/{instance.config.account_id}"
     request = urllib.request.Request(  # noqa: S310 - our own http URL

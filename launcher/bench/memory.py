@@ -1,5 +1,6 @@
-"""What the cells of an instance take: proportional memory and CPU, from /proc."""
+"""What the processes of a node take: proportional memory and CPU, from /proc."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -13,18 +14,35 @@ MEGABYTE = 1_000_000
 
 def cell_memory(data: DataDirectory) -> tuple[float, float]:
     """Mean PSS of a cell in MB, and the CPU of all idle cells together in percent of one core."""
-    cells = _cells(data)
+    cells = running_cells(data)
     pss = sum(_pss(pid) for pid in cells) / max(1, len(cells)) / MEGABYTE
     before = _cpu_seconds(cells)
     time.sleep(IDLE_SECONDS)
     return pss, (_cpu_seconds(cells) - before) / IDLE_SECONDS * 100
 
 
-def _cells(data: DataDirectory) -> list[int]:
+def running_cells(data: DataDirectory) -> list[int]:
+    """Pids of the cells of all nodes of an instance."""
+    cells = [pid for pid, role in _roles(data) if role.startswith("cell:")]
+    return [pid for pid in cells if _name(pid) == "workerd"]  # not the sandbox around it
+
+
+def keepers_memory(data: DataDirectory) -> float:
+    """PSS in MB of what remembers the scripts of a node while they rest: agent, keeper and front."""
+    lasting = [pid for pid, role in _roles(data) if role == "keeper" or role.startswith("front")]
+    return sum(_pss(pid) for pid in [*lasting, *_agents(data)]) / MEGABYTE
+
+
+def _roles(data: DataDirectory) -> list[tuple[int, str]]:
     folder = f"{data.path / 'nodes'}/"
     found = processes.marked("SKERRY_NODE", lambda value: value.startswith(folder))
-    cells = [one.pid for one, marks in found if marks.get("SKERRY_ROLE", "").startswith("cell:")]
-    return [pid for pid in cells if _name(pid) == "workerd"]  # not the sandbox around it
+    return [(one.pid, marks.get("SKERRY_ROLE", "")) for one, marks in found]
+
+
+def _agents(data: DataDirectory) -> list[int]:
+    """Each has the lock of its node, with its pid in it."""
+    locks = (data.path / "nodes").glob("*/agent.lock")
+    return [int(json.loads(lock.read_text())["pid"]) for lock in locks]
 
 
 def _name(pid: int) -> str:

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +11,30 @@ from typing import Protocol
 from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
 from launcher.paths import ROOT
 
-# (what, a row over a row, what it must reach): issue 3's targets, as ratios of one run.
-RATIOS = [
-    ("the front, of a bare workerd", FRONT, BARE, 0.90),
-    ("the front, of Express", FRONT, EXPRESS, 1.5),
-    ("the front, of wrangler dev", FRONT, WRANGLER_DEV, 12.0),
-]
+
+@dataclass(frozen=True)
+class Goal:
+    """A row over a row of the same run, and what that must reach."""
+
+    what: str
+    above: str
+    below: str
+    limit: float
+    at_most: bool = False
+
+    def verdict(self, ratio: float) -> str:
+        reached = ratio <= self.limit if self.at_most else ratio >= self.limit
+        side = "at most" if self.at_most else "at least"
+        return f"goal {side} {self.limit:.2f}: {'reached' if reached else 'not reached'}"
+
+
+GOALS = [
+    Goal("requests/s of the front, of a bare workerd", f"requests/s, {FRONT}", f"requests/s, {BARE}", 0.90),
+    Goal("requests/s of the front, of Express", f"requests/s, {FRONT}", f"requests/s, {EXPRESS}", 1.5),
+    Goal("requests/s of the front, of wrangler dev", f"requests/s, {FRONT}", f"requests/s, {WRANGLER_DEV}", 12.0),
+    Goal("cold start p50, sandboxed, of a bare start", "cold start p50, idle script, sandboxed", "cold start p50, bare workerd serve", 1.5, at_most=True),
+    Goal("cold start p99, sandboxed, of a bare start", "cold start p99 of 300, idle script, sandboxed", "cold start p99 of 300, bare workerd serve", 3.0, at_most=True),
+]  # fmt: skip
 
 
 class Measured(Protocol):
@@ -47,13 +66,9 @@ def table(rows: Iterable[Measured], contenders: list[Contender], rounds: int) ->
 
 
 def _ratios(rows: list[Measured]) -> list[str]:
-    rates = {row.name: row.median for row in rows}
-    found = []
-    for words, above, below, goal in RATIOS:
-        ratio = rates[f"requests/s, {above}"] / rates[f"requests/s, {below}"]
-        verdict = "reached" if ratio >= goal else "not reached"
-        found.append(f"- requests/s of {words}: {ratio:.2f} (goal {goal:.2f}: {verdict})")
-    return found
+    medians = {row.name: row.median for row in rows}
+    ratios = [(goal, medians[goal.above] / medians[goal.below]) for goal in GOALS]
+    return [f"- {goal.what}: {ratio:.2f} ({goal.verdict(ratio)})" for goal, ratio in ratios]
 
 
 def _settings(contenders: list[Contender], rounds: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launcher.bench import Row, load, report
+from launcher.bench import BARE_START, SANDBOXED_START, Row, load, report
 from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
 from launcher.bench.load import Place
 
@@ -40,9 +40,16 @@ def test_the_table_has_medians_spread_and_verdicts() -> None:
         Row(f"requests/s, {name}", "1/s", [rate, rate - 1, rate + 1])
         for name, rate in rates.items()
     ]
+    for kind, p50, p99 in ((SANDBOXED_START, 42.0, 90.0), (BARE_START, 30.0, 29.0)):
+        rows.append(Row(f"cold start p50, {kind}", "ms", [p50]))
+        rows.append(Row(f"cold start p99 of 300, {kind}", "ms", [p99]))
     text = report.table(rows, [Contender(EXPRESS, "5.0", Place(1))], rounds=3)
     assert "10,000.0 |    9,999.0 |   10,001.0" in text
-    assert "of a bare workerd: 0.80 (goal 0.90: not reached)" in text
-    assert "of Express: 2.00 (goal 1.50: reached)" in text
-    assert "of wrangler dev: 16.00 (goal 12.00: reached)" in text
+    assert "of a bare workerd: 0.80 (goal at least 0.90: not reached)" in text
+    assert "of Express: 2.00 (goal at least 1.50: reached)" in text
+    assert "of wrangler dev: 16.00 (goal at least 12.00: reached)" in text
+    assert "cold start p50, sandboxed, of a bare start: 1.40 (goal at most 1.50: reached)" in text
+    assert (
+        "cold start p99, sandboxed, of a bare start: 3.10 (goal at most 3.00: not reached)" in text
+    )
     assert "Express 5.0" in text
