@@ -137,6 +137,7 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "generation": rollout.generation,
         "deployment_id": rollout.deployment_id,
         "hostnames": hostnames(script) if deployment else [],
+        "scaling": script.scaling.model_dump(),
         "versions": [
             {
                 "version_id": version.id,
