@@ -10,7 +10,16 @@ from starlette.types import ASGIApp, Scope
 
 from dashboard import csrf, errors
 from dashboard.headers import SecurityHeaders
-from dashboard.pages import create, deployments, login, scripts, setup, theme, versions
+from dashboard.pages import (
+    create,
+    deployments,
+    login,
+    script_settings,
+    scripts,
+    setup,
+    theme,
+    versions,
+)
 from dashboard.session import HOME
 from dashboard.templating import STATIC
 
@@ -32,7 +41,16 @@ def create_app() -> ASGIApp:
     app = FastAPI(title="Skerry dashboard", dependencies=[Depends(csrf.check)], **options)
     app.mount("/static", OwnFiles(directory=STATIC), name="static")
     app.get("/")(home)
-    for noun in (setup, login, theme, create, scripts, deployments, versions):
+    for noun in (
+        setup,
+        login,
+        theme,
+        create,
+        scripts,
+        script_settings,
+        deployments,
+        versions,
+    ):
         app.include_router(noun.router)
     errors.install(app)
     # Around everything, so that the page for an unexpected error carries the headers too.

@@ -56,6 +56,22 @@ def test_what_is_typed_before_the_scripts_arrive_is_searched(page: Page, ada: Ey
     expect(page.get_by_text("No template fits")).to_be_visible()
 
 
+def test_scaling_is_set(page: Page, ada: Eye, platform: Platform) -> None:
+    deploy_again(platform, "scaled", "hi")
+    page.goto("/workers/scaled/settings")
+    page.get_by_label("Stop when idle for").select_option(label="5 minutes")
+    page.get_by_label("Processes at most").fill("100")
+    page.get_by_role("button", name="Save scaling").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    ada.look(page, "settings-scaling-refused")
+    page.get_by_label("Processes at most").fill("2")
+    page.get_by_role("button", name="Save scaling").click()
+    expect(page.get_by_text("Every node scales scaled like this")).to_be_visible()
+    ada.look(page, "settings-scaling")
+    settings = platform.api.result("GET", "workers/scripts/scaled/script-settings")
+    assert settings["scaling"] == {"idle_seconds": 300, "max_cells": 2}
+
+
 @pytest.mark.parametrize(("path", "name"), [("/workers/none", "problem-404")])
 def test_problems_are_pages(page: Page, ada: Eye, path: str, name: str) -> None:
     page.goto(path)
