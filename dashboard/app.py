@@ -14,6 +14,7 @@ from dashboard.pages import (
     create,
     deployments,
     login,
+    nodes,
     script_settings,
     scripts,
     setup,
@@ -50,6 +51,7 @@ def create_app() -> ASGIApp:
         script_settings,
         deployments,
         versions,
+        nodes,
     ):
         app.include_router(noun.router)
     errors.install(app)
