@@ -10,7 +10,14 @@ from starlette.staticfiles import StaticFiles
 
 from api.accounts import endpoints as accounts
 from api.db import DB
-from api.deployments.endpoints import deployments, removal, secrets, subdomains, uploads
+from api.deployments.endpoints import (
+    deployments,
+    removal,
+    secrets,
+    settings as script_settings,
+    subdomains,
+    uploads,
+)
 from api.envelope import Failure
 from api.middleware import JsonWhateverItIsCalled, RequestLog
 from api.nodes import endpoints as nodes
@@ -55,6 +62,7 @@ def create_app() -> FastAPI:
         deployments.router,
         secrets.router,
         subdomains.router,
+        script_settings.router,
         removal.router,
     ):
         app.include_router(router, prefix="/client/v4")

@@ -55,7 +55,7 @@ def _problem(request: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     reasons = [
-        f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+        f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg'].removeprefix('Value error, ')}"
         for entry in error.errors()
     ]
     return _problem(request, BodyInvalid(f"{'; '.join(reasons)}. Nothing was changed."))

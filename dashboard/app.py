@@ -10,7 +10,17 @@ from starlette.types import ASGIApp, Scope
 
 from dashboard import csrf, errors
 from dashboard.headers import SecurityHeaders
-from dashboard.pages import create, deployments, login, scripts, setup, theme, versions
+from dashboard.pages import (
+    create,
+    deployments,
+    login,
+    nodes,
+    script_settings,
+    scripts,
+    setup,
+    theme,
+    versions,
+)
 from dashboard.session import HOME
 from dashboard.templating import STATIC
 
@@ -32,7 +42,17 @@ def create_app() -> ASGIApp:
     app = FastAPI(title="Skerry dashboard", dependencies=[Depends(csrf.check)], **options)
     app.mount("/static", OwnFiles(directory=STATIC), name="static")
     app.get("/")(home)
-    for noun in (setup, login, theme, create, scripts, deployments, versions):
+    for noun in (
+        setup,
+        login,
+        theme,
+        create,
+        scripts,
+        script_settings,
+        deployments,
+        versions,
+        nodes,
+    ):
         app.include_router(noun.router)
     errors.install(app)
     # Around everything, so that the page for an unexpected error carries the headers too.

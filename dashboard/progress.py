@@ -58,8 +58,13 @@ def of(deployment: Deployment, rollouts: Sequence[Rollout]) -> Progress:
     )
 
 
+def words_of(rollout: Rollout) -> tuple[str, str]:
+    """Kind of status and word of a rollout's state."""
+    return _WORDS[RolloutState(rollout.state)]
+
+
 def _node(rollout: Rollout) -> NodeProgress:
-    kind, word = _WORDS[RolloutState(rollout.state)]
+    kind, word = words_of(rollout)
     return NodeProgress(rollout.target.name, kind, word, rollout.reason)
 
 

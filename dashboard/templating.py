@@ -1,6 +1,7 @@
 """Pages: one environment, one `render`."""
 
 import hashlib
+import shlex
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def _environment() -> Environment:
         bytes=filters.size,
         number=filters.number,
         short_digest=filters.short_digest,
+        shell=shlex.quote,
     )
     environment.globals.update(static_url=static_url, worker_path=worker_path)
     return environment

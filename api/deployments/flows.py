@@ -6,6 +6,7 @@ nodes. Never call one inside a transaction.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -263,7 +264,7 @@ def _refuse_unknown(latest: Version, changes: Mapping[str, str | None]) -> None:
             )
 
 
-# --- reachability and the end -----------------------------------------------------------------
+# --- reachability, settings and the end -------------------------------------------------------
 
 
 def set_subdomain(account_id: str, name: str, *, enabled: bool) -> tuple[Script, Deployment | None]:
@@ -274,6 +275,20 @@ def set_subdomain(account_id: str, name: str, *, enabled: bool) -> tuple[Script,
         script.subdomain_enabled = enabled
         deployment = deployments.current(session, script)
         if changed and deployment is not None:
+            rollout_service.roll_out(session, script, deployment)
+        return script, deployment
+
+
+def change_settings(
+    account_id: str, name: str, changes: dict[str, Any]
+) -> tuple[Script, Deployment | None]:
+    """Change a script's settings; the deployment that is rolled out again, if nodes must hear of it."""
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        if not scripts.change_settings(script, changes):
+            return script, None
+        deployment = deployments.current(session, script)
+        if deployment is not None:
             rollout_service.roll_out(session, script, deployment)
         return script, deployment
 

@@ -14,11 +14,13 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from api import sealing
+from api.accounts.models import Account
 from api.clock import now
 from api.db import transaction
 from api.deployments.models import Deployment, DeploymentState, Rollout, RolloutState
 from api.nodes import authority
 from api.nodes.models import Node
+from api.pagination import Listing, Page, paginate
 from api.queue import enqueue
 from api.scripts.models import Script
 from api.scripts.urls import hostnames
@@ -107,23 +109,41 @@ def catch_up(session: Session, node: Node) -> None:
 
 def desired(session: Session, node: Node, since: int) -> list[dict[str, Any]]:
     """The slots of a node that changed after generation `since`, in order of generation."""
-    newer = aliased(Rollout)
     query = (
         select(Rollout)
-        .where(
-            Rollout.target_id == node.id,
-            Rollout.generation > since,
-            ~select(newer)
-            .where(
-                newer.target_id == Rollout.target_id,
-                newer.script_id == Rollout.script_id,
-                newer.generation > Rollout.generation,
-            )
-            .exists(),
-        )
+        .where(Rollout.target_id == node.id, Rollout.generation > since, _newest_of_its_script())
         .order_by(Rollout.generation)
     )
     return [slot(rollout) for rollout in session.scalars(query)]
+
+
+def _newest_of_its_script() -> ColumnElement[bool]:
+    newer = aliased(Rollout)
+    return ~(
+        select(newer)
+        .where(
+            newer.target_id == Rollout.target_id,
+            newer.script_id == Rollout.script_id,
+            newer.generation > Rollout.generation,
+        )
+        .exists()
+    )
+
+
+def unsettled(session: Session, node: Node, account: Account, page: Page) -> Listing[Rollout]:
+    """What an account's scripts still wait for on a node, or could not start there; newest first."""
+    query = (
+        select(Rollout)
+        .join(Rollout.script)
+        .where(
+            Rollout.target_id == node.id,
+            Script.account_id == account.id,
+            Rollout.state.in_((*WAITING, RolloutState.FAILED)),
+            _newest_of_its_script(),
+        )
+        .order_by(Rollout.generation.desc())
+    )
+    return paginate(session, query, page)
 
 
 def slot(rollout: Rollout) -> dict[str, Any]:
@@ -137,6 +157,7 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "generation": rollout.generation,
         "deployment_id": rollout.deployment_id,
         "hostnames": hostnames(script) if deployment else [],
+        "scaling": script.scaling.model_dump(),
         "versions": [
             {
                 "version_id": version.id,

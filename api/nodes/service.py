@@ -109,5 +109,12 @@ def heard(session: Session, node_id: str, generation: int) -> None:
     )
 
 
+def get(session: Session, node_id: str) -> Node:
+    node = session.get(Node, node_id)
+    if node is None:
+        raise NotFound("There is no such node. It may have been removed.")
+    return node
+
+
 def list_nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.name)))

@@ -1,13 +1,11 @@
-import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Path
 
 from api.accounts.endpoints import paged
 from api.clock import iso
 from api.db import DB
 from api.envelope import Envelope, PagedEnvelope, answer
-from api.errors import BodyInvalid
 from api.pagination import RequestedPage, page_of_list
 from api.scripts import service, urls
 from api.scripts.models import Script
@@ -23,8 +21,6 @@ from api.security import CurrentAccount
 
 router = APIRouter(prefix="/accounts/{account_id}", tags=["scripts"])
 ScriptName = Annotated[str, Path(description="The Worker's name.", examples=["my-app"])]
-
-SETTINGS_SIZE_MAX = 64 * 1024
 
 
 def times_of(script: Script) -> dict[str, str]:
@@ -101,23 +97,14 @@ def get_script_subdomain(session: DB, account: CurrentAccount, name: ScriptName)
     return answer({"enabled": script.subdomain_enabled, "previews_enabled": False})
 
 
+def settings_of(script: Script) -> dict[str, Any]:
+    """Everything that is kept, with the scaling in full."""
+    return {**script.settings, "scaling": script.scaling.model_dump()}
+
+
 @router.get("/workers/scripts/{name}/script-settings", response_model=Envelope[ScriptSettings])
 def get_script_settings(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
-    return answer(service.get(session, account, name).settings)
-
-
-@router.patch("/workers/scripts/{name}/script-settings", response_model=Envelope[ScriptSettings])
-def change_script_settings(
-    session: DB, account: CurrentAccount, name: ScriptName, body: Annotated[ScriptSettings, Body()]
-) -> dict[str, Any]:
-    """Change the settings that are named; the rest stays."""
-    script = service.get(session, account, name)
-    changes = body.model_dump(exclude_unset=True)
-    # Encoding refuses half a surrogate pair, which JSON can hold and nothing could ever show again.
-    if len(json.dumps(changes, ensure_ascii=False).encode()) > SETTINGS_SIZE_MAX:
-        raise BodyInvalid(f"Settings have at most {SETTINGS_SIZE_MAX:,} bytes.")
-    service.change_settings(script, changes)
-    return answer(script.settings)
+    return answer(settings_of(service.get(session, account, name)))
 
 
 @router.get("/workers/scripts/{name}/references", response_model=Envelope[ReferencesOut])

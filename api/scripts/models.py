@@ -8,6 +8,7 @@ from api import ids
 from api.accounts.models import Account
 from api.clock import now
 from api.db import Model
+from api.scripts import scaling
 
 
 class Script(Model):
@@ -24,7 +25,7 @@ class Script(Model):
     name: Mapped[str]
     # Cloudflare's default: a script is reachable after POST …/subdomain, which wrangler sends.
     subdomain_enabled: Mapped[bool] = mapped_column(default=False)
-    # What PATCH …/script-settings keeps: tags, logpush, tail_consumers, observability.
+    # What PATCH …/script-settings keeps: tags, logpush, tail_consumers, observability, scaling.
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=now)
     modified_at: Mapped[datetime] = mapped_column(default=now)
@@ -34,6 +35,11 @@ class Script(Model):
     deployment_number: Mapped[int] = mapped_column(default=0)
 
     account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def scaling(self) -> scaling.Scaling:
+        """What its nodes are told of its cells."""
+        return scaling.stored(self.settings)
 
     __table_args__ = (
         Index(

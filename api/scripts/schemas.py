@@ -2,6 +2,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from api.scripts.scaling import Scaling
+
 
 class ScriptOut(BaseModel):
     """A row of the list of scripts."""
@@ -64,7 +66,7 @@ class WorkerOut(BaseModel):
 
 
 class ScriptSettings(BaseModel):
-    """Settings that belong to the script, not to a version."""
+    """Settings that belong to the script, not to a version; `scaling` is ours."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -72,6 +74,7 @@ class ScriptSettings(BaseModel):
     logpush: bool | None = None
     tail_consumers: list[dict[str, Any]] | None = None
     observability: dict[str, Any] | None = None
+    scaling: Scaling | None = None
 
 
 class ReferencesOut(BaseModel):

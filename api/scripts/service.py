@@ -1,5 +1,6 @@
 """What: scripts, the names that hold versions."""
 
+import json
 import re
 from typing import Any
 
@@ -10,12 +11,14 @@ from sqlalchemy.orm import Session
 from api import ids
 from api.accounts.models import Account
 from api.clock import now
-from api.errors import ScriptNameInvalid, ScriptNotFound
+from api.errors import BodyInvalid, ScriptNameInvalid, ScriptNotFound
 from api.pagination import Listing, Page, paginate
+from api.scripts import scaling
 from api.scripts.models import Script
 
 # Cloudflare's rule; 63 is the length of a DNS label, since the name begins the live URL.
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+SETTINGS_SIZE_MAX = 64 * 1024
 
 
 def owned_by(account_id: str) -> Select[Script]:
@@ -83,6 +86,15 @@ def page_of_scripts(
     return paginate(session, query, page)
 
 
-def change_settings(script: Script, changes: dict[str, Any]) -> None:
-    script.settings = {**script.settings, **changes}
+def change_settings(script: Script, changes: dict[str, Any]) -> bool:
+    """Change the settings that are named; whether its nodes have to hear of it.
+
+    Raises BodyInvalid for more than a row should hold.
+    """
+    # Encoding refuses half a surrogate pair, which JSON can hold and nothing could ever show again.
+    if len(json.dumps(changes, ensure_ascii=False).encode()) > SETTINGS_SIZE_MAX:
+        raise BodyInvalid(f"Settings have at most {SETTINGS_SIZE_MAX:,} bytes.")
+    before = script.scaling
+    script.settings = scaling.merged(script.settings, changes)
     script.modified_at = now()
+    return script.scaling != before

@@ -1,4 +1,4 @@
-"""Workers: the list, one Worker's overview and settings, its end."""
+"""Workers: the list, one Worker's overview, its end."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from api.scripts.models import Script
 from api.scripts.urls import hostname, origin, script_url
 from api.versions import service as versions
 from dashboard import flash, progress
-from dashboard.addresses import ScriptName, worker_path
+from dashboard.addresses import ScriptName
 from dashboard.forms import Form
 from dashboard.pages.versions import rows_of
 from dashboard.paging import Paging
@@ -75,23 +75,6 @@ def show(
 def worker(script: Script) -> dict[str, Any]:
     """What every page of one Worker needs."""
     return {"script": script, "url": script_url(script), "address": origin(hostname(script))}
-
-
-@router.get("/workers/{name}/settings")
-def edit(request: Request, session: DB, member: CurrentMember, name: ScriptName) -> Response:
-    script = scripts.get(session, member.account, name)
-    return render(request, "scripts/settings.html", form=Form(), **worker(script))
-
-
-@router.post("/workers/{name}/subdomain")
-def update_subdomain(
-    request: Request, actor: CurrentActor, name: ScriptName, enabled: Annotated[bool, Field()]
-) -> Response:
-    flows.set_subdomain(actor.account_id, name, enabled=enabled)
-    response = RedirectResponse(worker_path(name, "settings"), status_code=303)
-    said = "answers at its live URL" if enabled else "no longer answers at its live URL"
-    flash.put(request, response, f"{name} {said}, within seconds on every node.")
-    return response
 
 
 @router.get("/workers/{name}/delete")

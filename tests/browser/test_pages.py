@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser import weak_node
 from tests.browser.conftest import PASSWORD
 from tests.browser.looking import Eye
 from tests.browser.test_journeys import deploy_again
@@ -54,6 +55,48 @@ def test_what_is_typed_before_the_scripts_arrive_is_searched(page: Page, ada: Ey
         page.wait_for_timeout(10)
     held[0].continue_()
     expect(page.get_by_text("No template fits")).to_be_visible()
+
+
+def test_scaling_is_set(page: Page, ada: Eye, platform: Platform) -> None:
+    deploy_again(platform, "scaled", "hi")
+    page.goto("/workers/scaled/settings")
+    page.get_by_label("Stop when idle for").select_option(label="5 minutes")
+    page.get_by_label("Processes at most").fill("100")
+    page.get_by_role("button", name="Save scaling").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    ada.look(page, "settings-scaling-refused")
+    page.get_by_label("Processes at most").fill("2")
+    page.get_by_role("button", name="Save scaling").click()
+    expect(page.get_by_text("Every node scales scaled like this")).to_be_visible()
+    ada.look(page, "settings-scaling")
+    settings = platform.api.result("GET", "workers/scripts/scaled/script-settings")
+    assert settings["scaling"] == {"idle_seconds": 300, "max_cells": 2}
+
+
+def test_nodes(page: Page, ada: Eye) -> None:
+    page.goto("/workers")
+    page.get_by_role("link", name="Nodes").click()
+    expect(page.get_by_role("heading", name="Nodes", exact=True)).to_be_visible()
+    ada.look(page, "nodes")
+    page.get_by_role("link", name="edge-1").click()
+    expect(page.get_by_role("heading", name="About this node")).to_be_visible()
+    ada.look(page, "node")
+    page.get_by_role("link", name="What the levels mean").click()
+    expect(page.get_by_role("heading", name="Sandbox levels")).to_be_visible()
+    ada.look(page, "nodes-sandbox")
+
+
+def test_a_node_to_be_warned_of(page: Page, ada: Eye, platform: Platform) -> None:
+    deploy_again(platform, "waited-for", "hi")
+    with weak_node.joined(platform.data, sandbox="none"):
+        page.goto("/nodes")
+        expect(page.get_by_text(f"{weak_node.NAME}: This node's cells run without")).to_be_visible()
+        ada.look(page, "nodes-weak")
+        page.get_by_role("link", name=weak_node.NAME, exact=True).click()
+        expect(page.get_by_role("link", name="waited-for")).to_be_visible()
+        ada.look(page, "node-weak")
+        page.get_by_role("link", name="What is weaker, and what to do").click()
+        expect(page).to_have_url(re.compile("/nodes/sandbox#none$"))
 
 
 @pytest.mark.parametrize(("path", "name"), [("/workers/none", "problem-404")])
