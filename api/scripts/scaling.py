@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-# Shorter than 5 s and a script that is asked every few seconds would mostly be starting.
-IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 5, 24 * 3600
+# `waitUntil` may go on for 30 s after an answer (Cloudflare's limit), and while it only waits on a
+# timer a node cannot see it.
+IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 30, 24 * 3600
 CELLS_MAX = 32
 
 

@@ -77,7 +77,7 @@ def test_a_value_that_is_no_choice_is_shown_and_kept(
         ("max_cells", "many", "Enter a whole number"),
         ("max_cells", "²", "Enter a whole number"),
         ("max_cells", "9" * 5000, "Enter a whole number"),
-        ("idle_seconds", "3", "Use 5 to 86,400 seconds, or 0"),
+        ("idle_seconds", "3", "Use 30 to 86,400 seconds, or 0"),
         ("idle_seconds", "\0", "Enter a whole number"),
     ],
 )
