@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 # Generous for anything a person types; keeps a megabyte out of a password hash.
 TEXT_LENGTH_MAX = 1000
@@ -33,3 +36,12 @@ class Form:
         elif "\0" in value or len(value) > TEXT_LENGTH_MAX:
             self.refuse(name, f"Use at most {TEXT_LENGTH_MAX:,} ordinary characters.")
         return value
+
+
+async def _sent(request: Request) -> dict[str, str]:
+    # Starlette gives a form to a coroutine only; the check of CSRF has read the body before.
+    return {name: text for name, text in (await request.form()).items() if isinstance(text, str)}
+
+
+SentFields = Annotated[dict[str, str], Depends(_sent)]
+"""Every text field of a form whose fields are not the same each time."""

@@ -1,7 +1,8 @@
 """Where a person is in a list."""
 
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
+
+from dashboard.addresses import with_query
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,4 @@ class Paging:
         return self._address(self.page + 1) if self.page < self.last else None
 
     def _address(self, page: int) -> str:
-        query = {**self.query, **({"page": str(page)} if page > 1 else {})}
-        return f"{self.path}?{urlencode(query)}" if query else self.path
+        return with_query(self.path, {**self.query, "page": str(page) if page > 1 else ""})

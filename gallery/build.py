@@ -30,6 +30,17 @@ OPTIONS = (
     "--legal-comments=inline",
     "--log-level=warning",
 )
+# Packages made for Node.js ask for its modules without the prefix that the runtime knows them by.
+_NODE_MODULES = (
+    "assert", "async_hooks", "buffer", "crypto", "diagnostics_channel", "dns", "events", "fs", "http",
+    "https", "net", "os", "path", "perf_hooks", "process", "punycode", "querystring", "stream",
+    "string_decoder", "timers", "tls", "tty", "url", "util", "zlib",
+)  # fmt: skip
+NODE_OPTIONS = (
+    *(f"--alias:{module}=node:{module}" for module in _NODE_MODULES),
+    # CommonJS packages call `require`, which an ES module does not have by itself.
+    '--banner:js=import { createRequire } from "node:module";\nconst require = createRequire("/");',
+)
 
 
 def build(template: Template) -> Path:
@@ -40,7 +51,8 @@ def build(template: Template) -> Path:
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     if template.dependencies:
         source = template.source_path.relative_to(CHECKOUT)
-        command = [str(_esbuild()), str(source), *OPTIONS, f"--outfile={unfinished}"]
+        options = (*OPTIONS, *NODE_OPTIONS) if template.uses_node else OPTIONS
+        command = [str(_esbuild()), str(source), *options, f"--outfile={unfinished}"]
         subprocess.run(command, check=True, cwd=CHECKOUT)
     else:
         shutil.copyfile(template.source_path, unfinished)

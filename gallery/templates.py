@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,23 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "gallery"
 METADATA = "template.json"
 
+# What a template can be filed under, as the gallery lists it.
+CATEGORIES = {
+    "starter": "Starters",
+    "api": "APIs",
+    "frameworks": "Frameworks",
+    "security": "Security",
+    "traffic": "Traffic",
+    "pages": "Web pages",
+    "streaming": "Streaming",
+}
+# What a template can bind, and what a person calls it.
+KINDS = {"plain_text": "variable", "secret_text": "secret"}
+
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+# Stands for the live URL in a template's command.
+_URL = "{url}"
 
 
 class NotBuiltError(Exception):
@@ -23,12 +40,43 @@ class MetadataError(Exception):
 
 
 @dataclass(frozen=True)
-class Variable:
-    """A variable that the Worker gets, with its first value."""
+class Binding:
+    """Something on `env` whose value the person who creates the Worker is asked for."""
 
     name: str
-    text: str
+    type: str
+    label: str
     description: str
+    default: str = ""
+    generated: bool = False
+    """Whether a random value is offered; only a secret's is."""
+    required: bool = True
+    pattern: str = ".*"
+    """A regular expression that the whole value has to match."""
+    expects: str = ""
+    """What the pattern asks for, in words: "a whole number from 0 to 100"."""
+
+    @property
+    def secret(self) -> bool:
+        return self.type == "secret_text"
+
+    def fits(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def check(self) -> None:
+        """Raises ValueError for metadata that contradicts itself."""
+        if self.type not in KINDS:
+            raise ValueError(f"{self.name} has the unknown type {self.type}")
+        if not _BINDING_NAME.fullmatch(self.name) or not self.label or not self.description:
+            raise ValueError("a binding has a NAME_LIKE_THIS, a label and a description")
+        if self.generated and not self.secret:
+            raise ValueError(f"{self.name} is no secret, so its value is not generated")
+        if self.secret and self.default:
+            raise ValueError(f"{self.name} is a secret: a default that all can read is none")
+        if self.default and not self.fits(self.default):
+            raise ValueError(f"the default of {self.name} does not match its pattern")
+        if (self.pattern != ".*") != bool(self.expects):
+            raise ValueError(f"{self.name} needs `pattern` and `expects`, or neither")
 
 
 @dataclass(frozen=True)
@@ -43,7 +91,9 @@ class Template:
     compatibility_flags: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     """Packages from node_modules; a template without any is uploaded as it is written."""
-    variables: tuple[Variable, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    curl: str = f"curl {_URL}"
+    """A command that shows what the Worker does; a secret stands in it as `$NAME`."""
     main_module: str = "index.js"
     order: int = 100
 
@@ -60,6 +110,17 @@ class Template:
         """What a person wrote and may read."""
         return self.source_path.read_text()
 
+    @property
+    def uses_node(self) -> bool:
+        """Whether the runtime has to give it Node.js's modules."""
+        return "nodejs_compat" in self.compatibility_flags
+
+    @property
+    def creates(self) -> str:
+        """What comes into being: `1 Worker, 2 variables, 1 secret`."""
+        counts = Counter(KINDS[binding.type] for binding in self.bindings)
+        return ", ".join(["1 Worker", *(_counted(counts[kind], kind) for kind in counts)])
+
     def bundle(self) -> bytes:
         """What is uploaded; raises NotBuiltError before `python -m gallery.build`."""
         try:
@@ -69,16 +130,35 @@ class Template:
                 f"The template {self.label} has not been built. Run: python -m gallery.build."
             ) from error
 
-    def matches(self, search: str) -> bool:
-        """Whether every word of the search is found in label, description or categories."""
-        text = " ".join((self.label, self.description, *self.categories)).lower()
-        return all(word in text for word in search.lower().split())
+    def command(self, url: str) -> str:
+        """The lines for a terminal, the ones that set the secrets they need first."""
+        secrets = [one for one in self.bindings if one.secret and f"${one.name}" in self.curl]
+        lines = [f"{one.name}='your {one.label}'" for one in secrets]
+        return "\n".join([*lines, self.curl.replace(_URL, url)])
+
+    def matches(self, search: str, category: str = "") -> bool:
+        """Whether it is in the category, and every word is in label, description or categories."""
+        labels = [CATEGORIES[name] for name in self.categories]
+        text = " ".join((self.label, self.description, *self.categories, *labels)).lower()
+        filed = not category or category in self.categories
+        return filed and all(word in text for word in search.lower().split())
+
+    def check(self) -> None:
+        """Raises ValueError for metadata that does not fit the gallery."""
+        if not _NAME.fullmatch(self.name) or not self.source_path.is_file():
+            raise ValueError("a template is a folder named like-this with src/index.js")
+        if not self.categories or not set(self.categories) <= CATEGORIES.keys():
+            raise ValueError(f"`categories` is one or more of {', '.join(CATEGORIES)}")
+        if _URL not in self.curl:
+            raise ValueError(f"`curl` must ask {_URL}")
+        for binding in self.bindings:
+            binding.check()
 
 
 @lru_cache
 def load_all() -> tuple[Template, ...]:
     """Every template, in the order of the gallery. Raises MetadataError."""
-    found = [_load(path) for path in HERE.glob(f"*/{METADATA}")]
+    found = [load(path) for path in HERE.glob(f"*/{METADATA}")]
     return tuple(sorted(found, key=lambda template: (template.order, template.label)))
 
 
@@ -86,18 +166,21 @@ def find(name: str) -> Template | None:
     return next((template for template in load_all() if template.name == name), None)
 
 
-def _load(path: Path) -> Template:
-    name = path.parent.name
+def load(path: Path) -> Template:
+    """Read one template.json. Raises MetadataError."""
     try:
         metadata: dict[str, Any] = json.loads(path.read_text())
-        variables = tuple(Variable(**variable) for variable in metadata.pop("variables", ()))
+        bindings = tuple(Binding(**binding) for binding in metadata.pop("bindings", ()))
         lists: dict[str, Any] = {
             key: tuple(metadata.pop(key, ()))
             for key in ("categories", "compatibility_flags", "dependencies")
         }
-        template = Template(name=name, variables=variables, **lists, **metadata)
+        template = Template(name=path.parent.name, bindings=bindings, **lists, **metadata)
+        template.check()
     except (ValueError, TypeError) as error:
-        raise MetadataError(f"{path}: {error}") from error
-    if not _NAME.fullmatch(name) or not template.source_path.is_file():
-        raise MetadataError(f"{path}: a template is a folder named like-this with src/index.js.")
+        raise MetadataError(f"{path}: {error}.") from error
     return template
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count == 1 else f"{count} {kind}s"

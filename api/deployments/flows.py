@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,7 @@ from api.deployments.models import Deployment, Rollout, RolloutState
 from api.errors import (
     AlreadyExists,
     BodyInvalid,
+    Conflict,
     ScriptRejected,
     SecretNotChangeable,
     SecretNotFound,
@@ -31,6 +33,8 @@ from api.scripts.models import Script
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,39 @@ def upload_and_deploy(
 
 
 def create_worker(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
-    """Make a script from a template, live at once; raises AlreadyExists for a name in use."""
-    return upload_and_deploy(account_id, name, upload, by=by, subdomain=True, must_be_new=True)
+    """Make a script from a template, live at once, or leave nothing behind; waits for the nodes.
+
+    Raises AlreadyExists for a name in use, and ScriptRejected when a node cannot start it: it is
+    removed then. What a node says after the wait is for the person to act on: `remove_failed`.
+    """
+    deployed = upload_and_deploy(account_id, name, upload, by=by, subdomain=True, must_be_new=True)
+    if deployed.deployment and _failures(deployments.await_rollouts(deployed.deployment.id)):
+        raise ScriptRejected(remove_failed(account_id, name, by=by))
+    return deployed
+
+
+def remove_failed(account_id: str, name: str, *, by: Actor) -> str:
+    """Remove a script whose first deployment failed; says which node said what.
+
+    Raises Conflict if it did not fail, or if anything was uploaded or deployed since.
+    """
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        deployment = deployments.current(session, script)
+        failed = _failures(deployments.rollouts(session, deployment)) if deployment else []
+        if not failed or (script.version_number, script.deployment_number) != (1, 1):
+            raise Conflict(
+                f"{name} has been deployed since, or starts after all. Nothing was removed."
+            )
+        said = f"{failed[0].target.name} could not start it: {failed[0].reason}"
+        _remove(session, script)
+    deployments.await_withdrawal(script.id)
+    log.info("failed_script_removed", script_id=script.id, author_id=by.id)
+    return f"{said}\n{name} was removed again, and nothing is left of it."
+
+
+def _failures(rollouts: list[Rollout]) -> list[Rollout]:
+    return [rollout for rollout in rollouts if rollout.state == RolloutState.FAILED]
 
 
 def upload_version(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
@@ -311,9 +346,12 @@ def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
     del by  # the audit log will want it
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
-        script.deleted_at = now()
-        session.execute(delete(Deployment).where(Deployment.script_id == script.id))
-        versions.delete_all(session, script)
-        rollout_service.roll_out(session, script, None)
-        script_id = script.id
-    return deployments.await_withdrawal(script_id)
+        _remove(session, script)
+    return deployments.await_withdrawal(script.id)
+
+
+def _remove(session: Session, script: Script) -> None:
+    script.deleted_at = now()
+    session.execute(delete(Deployment).where(Deployment.script_id == script.id))
+    versions.delete_all(session, script)
+    rollout_service.roll_out(session, script, None)

@@ -1,5 +1,6 @@
-"""Create a Worker: pick a template, name it, deploy."""
+"""Create a Worker: pick a template, name it, answer what it asks, deploy."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import structlog
@@ -10,11 +11,14 @@ from api.accounts.models import Account
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import AlreadyExists, NotFound, Refused, ScriptNameInvalid, Unavailable
+from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import script_url
+from api.versions import service as versions
 from api.versions.bundle import Upload, UploadedModule
-from dashboard.addresses import worker_path
-from dashboard.forms import Form
+from dashboard import asked
+from dashboard.addresses import with_query, worker_path
+from dashboard.forms import Form, SentFields
 from dashboard.session import CurrentActor, CurrentMember
 from dashboard.suggestions import suggest_name
 from dashboard.templating import render
@@ -27,43 +31,88 @@ router = APIRouter()
 _PLACE = "*"
 
 
+@dataclass(frozen=True)
+class Filter:
+    """A link that shows one category of the gallery."""
+
+    label: str
+    address: str
+    count: int
+    chosen: bool
+
+
 @router.get("/workers/new")
-def index(request: Request, member: CurrentMember, search: str = "") -> Response:
+def index(
+    request: Request, member: CurrentMember, search: str = "", category: str = ""
+) -> Response:
     del member
-    found = [template for template in templates.load_all() if template.matches(search)]
+    found = [one for one in templates.load_all() if one.matches(search)]
     return render(
-        request, "create/gallery.html", "create/_gallery.html", templates=found, search=search
+        request,
+        "create/gallery.html",
+        "create/_gallery.html",
+        templates=[one for one in found if one.matches("", category)],
+        filters=_filters(found, search, category),
+        categories=templates.CATEGORIES,
+        search=search,
+        category=category,
     )
+
+
+def _filters(found: list[Template], search: str, chosen: str) -> list[Filter]:
+    """All, then every category, each with what the search finds there."""
+    listed = {"": "All", **templates.CATEGORIES}
+    return [
+        Filter(
+            label=label,
+            address=with_query("/workers/new", {"category": category, "search": search}),
+            count=sum(one.matches("", category) for one in found),
+            chosen=category == chosen,
+        )
+        for category, label in listed.items()
+    ]
 
 
 @router.get("/workers/new/{template}")
 def new(request: Request, session: DB, member: CurrentMember, template: str) -> Response:
     chosen = _template(template)
     name = suggest_name(session, member.account, chosen.name)
-    return _page(request, chosen, Form({"name": name}), member.account)
+    form = Form({"name": name, **asked.offered(chosen)})
+    return _page(request, chosen, form, member.account)
 
 
 @router.post("/workers/new/{template}")
-def create(
-    request: Request, actor: CurrentActor, template: str, name: Annotated[str, Field()] = ""
-) -> Response:
-    chosen = _template(template)
-    form = Form({"name": name})
+def create(request: Request, actor: CurrentActor, template: str, sent: SentFields) -> Response:
+    chosen, form = _template(template), Form(sent)
     name = form.require("name", "Give the Worker a name.").strip()
+    asked.check(chosen, form)
     if form.valid:
         try:
-            flows.create_worker(actor.account_id, name, _upload(chosen), by=actor)
+            flows.create_worker(actor.account_id, name, _upload(chosen, form), by=actor)
         except ScriptNameInvalid as problem:
             form.refuse("name", problem.message)
         except AlreadyExists:
             log.info("name_in_use", template=chosen.name)
             return _exists(request, chosen, name)
-        except Refused as problem:
+        except (Refused, Unavailable) as problem:
             form.refuse("", problem.message)
     if not form.valid:
-        with transaction() as session:
-            return _page(request, chosen, form, session.get_one(Account, actor.account_id))
-    return RedirectResponse(f"{worker_path(name)}?created", status_code=303)
+        return _refused(request, chosen, form, actor.account_id)
+    return RedirectResponse(f"{worker_path(name)}?created={chosen.name}", status_code=303)
+
+
+@router.post("/workers/new/{template}/removals")
+def take_back(
+    request: Request, actor: CurrentActor, template: str, name: Annotated[str, Field()]
+) -> Response:
+    """Remove a Worker that a node could not start, and show its form again as it was sent."""
+    chosen = _template(template)
+    with transaction() as session:
+        version = versions.latest(session, scripts.get(session, actor.account_id, name))
+        typed = asked.answered(chosen, version) if version else {}
+    form = Form({"name": name, **typed})
+    form.refuse("", flows.remove_failed(actor.account_id, name, by=actor))
+    return _refused(request, chosen, form, actor.account_id)
 
 
 def _template(name: str) -> Template:
@@ -73,7 +122,7 @@ def _template(name: str) -> Template:
     return template
 
 
-def _upload(template: Template) -> Upload:
+def _upload(template: Template, form: Form) -> Upload:
     try:
         code = template.bundle()
     except templates.NotBuiltError as error:
@@ -81,14 +130,17 @@ def _upload(template: Template) -> Upload:
     return Upload(
         main_module=template.main_module,
         modules=[UploadedModule(template.main_module, "esm", code)],
-        bindings=[
-            {"type": "plain_text", "name": variable.name, "text": variable.text}
-            for variable in template.variables
-        ],
+        bindings=asked.bindings(template, form),
         compatibility_date=template.compatibility_date,
         compatibility_flags=list(template.compatibility_flags),
         message=f"Created from the template {template.label}",
     )
+
+
+def _refused(request: Request, template: Template, form: Form, account_id: str) -> Response:
+    with transaction() as session:
+        account = session.get_one(Account, account_id)
+        return _page(request, template, asked.without_secrets(template, form), account)
 
 
 def _page(request: Request, template: Template, form: Form, account: Account) -> Response:
@@ -99,6 +151,7 @@ def _page(request: Request, template: Template, form: Form, account: Account) ->
         "create/new.html",
         status_code=200 if form.valid else 422,
         template=template,
+        field_name=asked.field_name,
         form=form,
         url_after=url_after,
     )

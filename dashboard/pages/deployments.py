@@ -20,6 +20,7 @@ from dashboard.pages.versions import SOURCES, author
 from dashboard.paging import Paging
 from dashboard.session import CurrentActor, CurrentMember
 from dashboard.templating import render
+from gallery import templates
 
 PER_PAGE = 25
 router = APIRouter()
@@ -101,14 +102,24 @@ def create(
 
 @router.get("/workers/{name}/deployments/{deployment_id}/progress")
 def progress(
-    request: Request, session: DB, member: CurrentMember, name: ScriptName, deployment_id: Id
+    request: Request,
+    session: DB,
+    member: CurrentMember,
+    name: ScriptName,
+    deployment_id: Id,
+    created: str = "",
 ) -> Response:
-    """The nodes' lines, asked for again and again until they are final."""
+    """The nodes' lines, asked for again and again until they are final.
+
+    `created` names the template on the page of a new Worker, which is another page once it failed.
+    """
     if "HX-Request" not in request.headers:
         return RedirectResponse(worker_path(name), status_code=303)
     script = scripts.get(session, member.account, name)
     deployment = deployments.get(session, script, str(deployment_id))
     found = progress_of_nodes.of(deployment, deployments.rollouts(session, deployment))
+    if created and found.settled and found.kind == "failed":
+        return Response(headers={"HX-Refresh": "true"})
     announced = f"{script.name}: {found.summary}" if found.settled else None
     return render(
         request,
@@ -116,4 +127,5 @@ def progress(
         script=script,
         progress=found,
         announced=announced,
+        template=templates.find(created),
     )

@@ -20,6 +20,7 @@ from dashboard.pages.versions import rows_of
 from dashboard.paging import Paging
 from dashboard.session import CurrentActor, CurrentMember
 from dashboard.templating import render
+from gallery import templates
 
 PER_PAGE = 25
 # On the overview; the versions' own tab has them all.
@@ -67,7 +68,11 @@ def show(
         "progress": progress.of(live, rollouts) if live else None,
     }
     if created is not None:
-        return render(request, "scripts/created.html", **context)
+        template = templates.find(created)
+        command = template.command(context["address"]) if template else f"curl {context['address']}"
+        return render(
+            request, "scripts/created.html", template=template, command=command, **context
+        )
     rows = rows_of(recent.rows, live, member)
     return render(request, "scripts/show.html", rows=rows, version_count=recent.total, **context)
 

@@ -55,8 +55,6 @@ def test_from_login_to_a_live_url(
     live.goto(url)
     expect(live.get_by_text("Hello World!")).to_be_visible()
     assert time.monotonic() - started < FIRST_WORKER_SECONDS
-    # Said to people who do not see the list of nodes change.
-    expect(page.locator("#announcer")).to_have_text("first-worker: Live on 1 node")
     assert page.get_by_text(f"curl {url}").is_visible()
     eye.look(page, "created")
 

@@ -22,7 +22,7 @@ def test_the_gallery_and_its_forms(page: Page, ada: Eye) -> None:
     expect(page).to_have_url(re.compile(r"search=hono"))
     page.get_by_role("searchbox").fill("zebra")
     expect(page.get_by_text("No template fits")).to_be_visible()
-    for template in ("hello-world", "hono-api"):
+    for template in ("hello-world", "ab-test"):
         page.goto(f"/workers/new/{template}")
         ada.look(page, f"create-{template}")
     page.get_by_label("Name", exact=True).fill("Not A Name!")

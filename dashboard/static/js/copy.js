@@ -1,4 +1,4 @@
-// A button that copies the text of the element named by `data-copy`, and says so.
+// A button that copies the text of the element (or field) named by `data-copy`, and says so.
 const SHOWN_MS = 2000;
 
 /** @param {HTMLButtonElement} button */
@@ -21,10 +21,11 @@ export default function copy(button) {
 /** Without TLS, outside loopback, there is no clipboard: the text is selected instead. */
 async function write(source) {
   try {
-    await navigator.clipboard.writeText(source.textContent.trim());
+    await navigator.clipboard.writeText((source.value ?? source.textContent).trim());
     return true;
   } catch {
-    getSelection().selectAllChildren(source);
+    if (source.select) source.select();
+    else getSelection().selectAllChildren(source);
     return false;
   }
 }
