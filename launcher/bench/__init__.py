@@ -38,9 +38,8 @@ ROUNDS = 5
 REDEPLOYS_UNDER_LOAD = 10
 REDEPLOY_LOAD_SECONDS = 12
 MANY_SCRIPTS = 200
-# Before each measurement of a contender, so that everybody's code is compiled, and a busy script has
-# as many processes as it may.
-WARM_UP_SECONDS = 5
+# Before each measurement of a contender, so that everybody's code is compiled.
+WARM_UP_SECONDS = 2
 # Of each kind in each round: 300 samples in all.
 COLD_STARTS = 60
 # Away from the requests of the visitors that are measured: a script that never gives the event loop back.
@@ -161,8 +160,8 @@ class Bench:
         for number in range(MANY_SCRIPTS):
             set_scaling(self.instance, f"many-{number}", idle_seconds=IDLE_SECONDS)
         wait_for_rest(self.instance, others=len(SCRIPTS))
-        taken = (keepers_memory(data) - before) / MANY_SCRIPTS
-        self.add(f"memory of a script at rest, {MANY_SCRIPTS} of them (PSS)", "MB", taken)
+        taken_kb = (keepers_memory(data) - before) * 1000 / MANY_SCRIPTS
+        self.add(f"memory of a script at rest, {MANY_SCRIPTS} of them (PSS)", "kB", taken_kb)
 
 
 def run(*, save: bool = False) -> int:
