@@ -2,19 +2,17 @@
 
 import contextlib
 import http.client
-import re
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.edge.bundles import Bundle, host_of
+from tests.edge import visitors
+from tests.edge.bundles import Bundle
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
+from tests.edge.visitors import wrk
 
 pytestmark = pytest.mark.edge
 
@@ -37,40 +35,52 @@ wrk.body = string.rep("x", 20000)
 """
 
 
-@contextmanager
-def load(node: TestNode, name: str, *arguments: str) -> Iterator[list[str]]:
-    """16 connections without a pause; wrk's report when the block is left."""
-    report: list[str] = []
-    process = subprocess.Popen(
-        [
-            *("wrk", "-t1", "-c16", "-d5s", "-H", f"Host: {host_of(name)}", *arguments),
-            f"http://127.0.0.1:{node.http_port}/",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield report
-    report.append(process.communicate(timeout=60)[0])
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_exchanges_under_load_lose_nothing(node: TestNode, tmp_path: Path, method: str) -> None:
     name = f"loaded-{method.lower()}"
     script = tmp_path / "post.lua"
     script.write_text(POST_SCRIPT)
     node.deploy(name, Bundle(slow("0")))
-    with load(node, name, *(["-s", str(script)] if method == "POST" else [])) as report:
+    with wrk(node, name, *(["-s", str(script)] if method == "POST" else [])) as answers:
         for number in range(1, EXCHANGES + 1):
             assert node.deploy(name, Bundle(slow(str(number))))["state"] == "live"
             assert node.visit(name).text == str(number)
-            time.sleep(0.05)
-    (text,) = report
-    assert "Non-2xx" not in text, text
-    assert "Socket errors" not in text, text
-    requests = re.search(r"(\d+) requests in", text)
-    assert requests, text
-    assert int(requests[1]) > 500
+    assert answers[0] > 500
     until(lambda: len(serving(node, name)) == 1, what="only the newest cell is left")
+
+
+REDEPLOYS = 50
+CROWD = {
+    "POST": 2,
+    "download": 3,
+    "upload": 1,
+    "slow upload": 1,
+    "events": 3,
+    "WebSocket": 3,
+}
+
+
+def test_fifty_redeploys_while_everybody_visits(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "visited", SKERRY_DRAIN_SECONDS="60") as visited:
+        visited.deploy("everything", Bundle(visitors.script(0)))
+        with (
+            wrk(visited, "everything") as answers,
+            visitors.crowd(visited, "everything", CROWD) as crowd,
+        ):
+            for version in range(1, REDEPLOYS + 1):
+                said = visited.deploy("everything", Bundle(visitors.script(version)))
+                assert said["state"] == "live", said
+                crowd.deployed(version)
+                assert visited.visit("everything").text == str(version)
+        assert crowd.failures == []
+        assert answers[0] > 500
+        few = {kind: crowd.finished[kind] for kind in CROWD if crowd.finished[kind] < 2}
+        assert few == {}
+        # Whatever takes longer than an exchange was finished by the cell that had begun with it.
+        untested = [kind for kind in CROWD if kind != "POST" and crowd.outlived[kind] == 0]
+        assert untested == []
+        assert visited.events("sessions_cut") == []
+        until(lambda: len(visited.cells()) == 1, 30, "every old cell has ended")
 
 
 def serving(node: TestNode, name: str) -> list[object]:
