@@ -149,6 +149,7 @@ class DataPlane:
             self._settings.slots,
             possible_connections(self._settings.front_connections),
             self._settings.name,
+            self._settings.drain_seconds,
         )
         listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
         write_private(self._files.main, (text + listening).encode())

@@ -214,6 +214,12 @@ class TestNode:
                 answer += chunk
         return answer.decode().strip()
 
+    def open_sessions(self) -> int:
+        """How many the front has on cells."""
+        rows = [row.split(",") for row in self.admin("show stat -1 4 -1").splitlines()]
+        current = rows[0].index("scur")
+        return sum(int(row[current]) for row in rows[1:] if row[1].startswith("c"))
+
 
 @contextmanager
 def running_node(

@@ -202,18 +202,11 @@ def test_first_visitors_wait_while_the_agent_is_dead(gateway: Gateway, folder: P
         answers: list[Answer] = []
         visitor = threading.Thread(target=lambda: answers.append(node.visit("cold")))
         visitor.start()
-        until(lambda: waiting(node) == 1, what="the front has a request for the script")
+        until(lambda: node.open_sessions() == 1, what="the front has a request for the script")
         assert node.pids("cell:") == []
         node.start()
         visitor.join()
         assert [(one.status, one.text) for one in answers] == [(200, "cold")]
-
-
-def waiting(node: TestNode) -> int:
-    """Sessions that the front has open on cells."""
-    rows = [row.split(",") for row in node.admin("show stat -1 4 -1").splitlines()]
-    current = rows[0].index("scur")
-    return sum(int(row[current]) for row in rows[1:] if row[1].startswith("c"))
 
 
 def test_a_cell_that_dies_waits_for_its_next_visitor(brisk: TestNode) -> None:

@@ -122,16 +122,135 @@ def serves(node: TestNode, name: str, text: str) -> bool:
     return node.visit(name).text == text
 
 
-def test_front_killed(own_node: TestNode) -> None:
+def test_front_ended_by_any_signal_is_rebuilt_from_its_files(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "rebuilt", SKERRY_MAX_CELLS="2") as node:
+        node.deploy("one", Bundle(answering("one")))
+        node.deploy("crowded", Bundle(CROWDED))
+        grow(node)
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1):
+            (before,) = node.pids("front")
+            os.kill(before, number)
+            began = time.monotonic()
+            # The listening socket is held, so a visitor waits instead of being refused.
+            assert node.visit("one").text == "one"
+            seconds = time.monotonic() - began
+            assert seconds < 5, f"{number.name}: the first answer came after {seconds:.2f} s"
+            seen = {node.visit("crowded").text for _ in range(8)}
+            assert len(seen) == 2, "both of its cells are asked in turn"
+            until(partial(front_is_not, node, before), what="the old one has ended")
+        # All of it was in the files: nothing had to be told to the new one.
+        assert node.events("front_repaired") == []
+        assert node.deploy("one", Bundle(answering("newer")))["state"] == "live"
+        assert node.visit("one").text == "newer"
+
+
+CROWDED = """
+let instance;
+export default { fetch(request) {
+  instance ??= crypto.randomUUID();
+  if (request.url.endsWith("?busy")) for (let i = 0; i < 3_000_000; i++) Math.sqrt(i);
+  return new Response(instance);
+} };"""
+
+
+def grow(node: TestNode) -> None:
+    """Visit a script until it has two cells."""
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            node.visit("crowded", "/?busy")
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    until(lambda: node.events("script_scaled"), 30, "it has two cells")
+    over.set()
+    for visitor in visitors:
+        visitor.join()
+
+
+def front_is_not(node: TestNode, pid: int) -> bool:
+    return len(node.pids("front")) == 1 and node.pids("front") != [pid]
+
+
+SPINNER = """
+export default { fetch(request) {
+  console.log("spins");
+  for (;;) {}
+} };"""
+
+
+def test_front_killed_while_a_cell_is_blocked(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "blocked", SKERRY_CELL_CPU_SECONDS="0.3") as node:
+        node.deploy("spinner", Bundle(SPINNER))
+        # The second block in a row lasts ten seconds.
+        until(partial(spins_until_blocked, node, 2), 60, "it is blocked again")
+        times = spun(node)
+        (before,) = node.pids("front")
+        os.kill(before, signal.SIGKILL)
+        assert node.visit("spinner").status == 503
+        assert node.pids("front") != [before]
+        assert spun(node) == times, "nobody came to the cell"
+        assert node.events("front_repaired") == []
+
+
+def spins_until_blocked(node: TestNode, times: int) -> bool:
+    if len(node.events("cell_blocked")) < times:
+        node.visit("spinner")
+    return len(node.events("cell_blocked")) == times
+
+
+def spun(node: TestNode) -> int:
+    return sum(line["line"] == "spins" for line in node.events("log_line"))
+
+
+SLOW_STREAM = """
+export default { fetch() {
+  let i = 0;
+  return new Response(new ReadableStream({ async pull(controller) {
+    await new Promise((done) => setTimeout(done, 100));
+    controller.enqueue(new TextEncoder().encode(`${i}\\n`));
+    if (++i === 15) controller.close();
+  } }));
+} };"""
+
+
+def test_front_that_is_asked_to_end_finishes_beside_the_next_one(own_node: TestNode) -> None:
+    own_node.deploy("stream", Bundle(SLOW_STREAM))
     (before,) = own_node.pids("front")
-    os.kill(before, signal.SIGKILL)
-    began = time.monotonic()
-    # The listening socket is held, so a visitor waits instead of being refused.
+    answers: list[str] = []
+    visitor = threading.Thread(target=lambda: answers.append(own_node.visit("stream").text))
+    visitor.start()
+    until(lambda: own_node.open_sessions() == 1, what="the stream is open")
+    os.kill(before, signal.SIGUSR1)
     assert_serves(own_node)
-    assert time.monotonic() - began < 5
-    assert own_node.pids("front") != [before]
+    assert before in own_node.pids("front")
+    assert visitor.is_alive()
+    visitor.join()
+    assert answers == ["".join(f"{number}\n" for number in range(15))]
+    until(partial(front_is_not, own_node, before), what="the old one has ended")
+
+
+def test_front_that_hangs_is_replaced(own_node: TestNode) -> None:
+    (before,) = own_node.pids("front")
+    os.kill(before, signal.SIGSTOP)
+    assert_serves(own_node)
+    until(partial(front_is_not, own_node, before), what="the one that hung is gone")
+    assert [event["health"] for event in own_node.events("front_lost")] == ["hangs"]
     assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
     assert own_node.visit("one").text == "newer"
+
+
+def test_front_that_hung_while_the_agent_was_away(own_node: TestNode) -> None:
+    (before,) = own_node.pids("front")
+    own_node.kill_agent()
+    os.kill(before, signal.SIGSTOP)
+    own_node.start()
+    assert_serves(own_node)
+    until(partial(front_is_not, own_node, before), what="the one that hung is gone")
 
 
 def test_keeper_killed(own_node: TestNode) -> None:

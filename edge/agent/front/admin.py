@@ -12,6 +12,10 @@ class AdminError(RuntimeError):
     """HAProxy is away or did not do what it was told."""
 
 
+class AdminSilentError(AdminError):
+    """HAProxy is there and says nothing."""
+
+
 class Admin:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -27,7 +31,9 @@ class Admin:
                     answer = await reader.read()
                 finally:
                     writer.close()
-        except (OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise AdminSilentError(f"no answer in {ANSWER_SECONDS:.0f} s") from error
+        except OSError as error:
             raise AdminError(f"the front does not answer: {error!r}") from error
         return answer.decode().strip()
 

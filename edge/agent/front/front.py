@@ -106,6 +106,7 @@ class Front:
         server = f"{slot_name(number)}/{cell}"
         async with self._lock:
             self._table.held.add(cell)
+            self._write_slots()
             await self._tell(
                 f"set server {server} state maint", f"shutdown sessions server {server}"
             )
@@ -114,6 +115,7 @@ class Front:
         async with self._lock:
             if cell in self._table.held:
                 self._table.held.discard(cell)
+                self._write_slots()
                 await self._tell(f"set server {slot_name(number)}/{cell} state ready")
 
     async def route(self, hosts: dict[str, int]) -> None:
@@ -200,7 +202,7 @@ class Front:
 
     def _write_slots(self) -> None:
         servers = {number: cells.items() for number, cells in self._table.servers.items()}
-        _replace(self._files.slots, slots_text(self._slots, servers))
+        _replace(self._files.slots, slots_text(self._slots, servers, self._table.held))
 
     def _write_hosts(self) -> None:
         _replace(self._files.hosts, hosts_text(self._table.hosts))
