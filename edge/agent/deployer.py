@@ -162,6 +162,17 @@ class Deployer:
             await self._front.drain(one.record.slot_number, one.name)
             self.drain(one)
 
+    async def renew(self, script_id: str) -> None:
+        """Exchange what serves for the same, newly started. Raises StartError or FrontRefusedError,
+        and then nothing changed."""
+        async with self.changing(script_id):
+            slot = self._state.slot(script_id)
+            serving = self._fleet.serving(script_id)
+            if slot and slot.live and serving:
+                number = serving[0].record.slot_number
+                cell = await self._fleet.create(script_id, number, slot.live)
+                await self.take_turn(slot, cell, slot.live)
+
     async def show(self, cell: Cell) -> None:
         """Tell the front of a cell, which is gone when FrontRefusedError is raised."""
         try:

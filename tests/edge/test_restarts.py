@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.paths import NodePaths
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json, answering
 from tests.edge.gateway import Gateway
@@ -288,18 +290,62 @@ def test_keeper_and_agent_killed(own_node: TestNode) -> None:
 
 
 def test_everything_killed_and_the_control_plane_away(own_node: TestNode) -> None:
+    """As after a boot: no process, nothing in /tmp, scripts that were at rest and others."""
+    rests = Bundle(answering("rested"), scaling={"idle_seconds": 1})
+    own_node.deploy("rests", rests)
     own_node.deploy("one", None)
     own_node.deploy("two", Bundle("broken();"))
+    until(lambda: own_node.events("script_rests"), 30, "one of them is at rest")
     own_node.kill_everything()
+    assert not NodePaths.of(own_node.folder).doors.exists()
     own_node.gateway.stop()
     try:
         own_node.start()
+        assert own_node.pids("cell:") == []
         assert own_node.visit("one").status == 404
-        assert own_node.visit("two").text == "two"
-        assert own_node.visit("three").text == "three"
+        for script in ("two", "three"):
+            assert own_node.visit(script).text == script
+        assert own_node.visit("rests").text == "rested"
     finally:
         own_node.gateway.start()
     until(lambda: own_node.events("control_plane_found"), what="the node finds its way back")
+
+
+def test_a_cleaner_of_tmp_while_the_node_runs(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "cleaned", SKERRY_EGRESS_ALLOW="127.0.0.0/8") as node:
+        fetching = f"""
+export default {{ async fetch() {{
+  try {{
+    const answer = await fetch("http://127.0.0.1:{node.http_port}/");
+    return new Response(String(answer.status));
+  }} catch (error) {{
+    return new Response(String(error));
+  }}
+}} }};"""
+        # The front's own page: this is nobody's hostname.
+        reached = "404"
+        node.deploy("old", Bundle(fetching))
+        assert node.visit("old").text == reached
+        (first,) = node.pids("cell:")
+        paths = NodePaths.of(node.folder)
+
+        paths.egress_socket.unlink()
+        until(lambda: node.visit("old").text == reached, 30, "the way out is there again")
+        assert node.pids("cell:") == [first]
+
+        shutil.rmtree(paths.doors)
+        assert node.deploy("new", Bundle(fetching))["state"] == "live"
+        assert node.visit("new").text == reached
+        until(lambda: node.visit("old").text == reached, 30, "it has a way out again")
+        until(lambda: len(node.pids("cell:")) == 2, 30, "its old cell is gone")
+        assert first not in node.pids("cell:")
+        assert len(node.pids("egress")) == 2
+        # A new agent takes this for what it is: nothing is exchanged once more.
+        cells = node.pids("cell:")
+        node.kill_agent()
+        node.start()
+        assert node.visit("old").text == reached
+        assert node.pids("cell:") == cells
 
 
 def test_a_node_that_was_away_pulls_what_it_missed(own_node: TestNode) -> None:
