@@ -13,6 +13,7 @@ from edge.agent.cells.limits import Limits
 from edge.agent.cells.watchdog import Watchdog
 from edge.agent.deployer import Deployer, Fetch, hosts
 from edge.agent.doors import Doors
+from edge.agent.draining import Draining
 from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
 from edge.agent.ending import end_node
 from edge.agent.front.admin import Admin
@@ -82,6 +83,9 @@ class DataPlane:
             bundles=bundles,
             fleet=self.fleet,
             front=self.front,
+            draining=Draining(
+                settings=settings, fleet=self.fleet, front=self.front, watchdog=self.watchdog
+            ),
             fetch=fetch,
             background=self.background,
         )

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.edge import visitors
-from tests.edge.bundles import Bundle, host_of
+from tests.edge.bundles import Bundle, answering, host_of
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
 from tests.edge.visitors import wrk
@@ -99,6 +100,25 @@ def newest(node: TestNode, name: str) -> object:
     return next(one for one in node.enrolled.slots.values() if one["name"] == name)["generation"]
 
 
+def test_who_waits_for_the_old_cell_to_start_is_answered_by_it(node: TestNode) -> None:
+    """It died so often that it pauses before its next start, and is exchanged meanwhile."""
+    old = Bundle(answering("old"))
+    node.deploy("pausing", old)
+    for _ in range(6):
+        assert node.visit("pausing").text == "old"
+        pid = pid_of(node, old)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: pid_of(node, old) is None, what="it is dead")
+    with ThreadPoolExecutor(1) as pool:
+        visit = pool.submit(node.visit, "pausing")
+        until(lambda: node.open_sessions() == 1, what="the visitor waits for the old cell")
+        node.deploy("pausing", Bundle(answering("new")))
+        assert node.visit("pausing").text == "new"
+        answer = visit.result()
+    assert (answer.status, answer.text) == (200, "old")
+
+
 WAITING = """
 export default { async fetch(request, env, context) {
   context.waitUntil((async () => {
@@ -121,6 +141,92 @@ def test_work_after_the_answer_is_finished_too(gateway: Gateway, folder: Path) -
             ],
             what="the old cell lived on for it",
         )
+
+
+def pid_of(node: TestNode, bundle: Bundle) -> int | None:
+    (cell,) = [cell for cell in node.cells() if cell["version_id"] == bundle.version_id]
+    return int(str(cell["pid"])) if cell["pid"] else None
+
+
+BUSY_AFTERWARDS = """
+const turn = () => new Promise((done) => setTimeout(done, 1));
+export default { async fetch(request, env, context) {
+  context.waitUntil((async () => {
+    for (let i = 0; i < 150; i++) {
+      for (let j = 0; j < 3_000_000; j++) Math.sqrt(j);
+      await turn();
+    }
+    console.log("late work is done");
+  })());
+  return new Response("answered");
+} };"""
+
+
+def test_work_that_computes_after_the_answer_goes_on(node: TestNode) -> None:
+    """For longer than SKERRY_LINGER_SECONDS, which is 0.1 here."""
+    old = Bundle(BUSY_AFTERWARDS)
+    node.deploy("busy", old)
+    assert node.visit("busy").text == "answered"
+    node.deploy("busy", Bundle(slow("new")))
+    until(lambda: not has_cell(node, old), 30, "the old cell ends")
+    assert late_work(node, old)
+
+
+def test_work_that_waits_for_somebody_after_the_answer_goes_on(
+    gateway: Gateway, folder: Path
+) -> None:
+    with (
+        running_node(gateway, folder, "asking", SKERRY_EGRESS_ALLOW="127.0.0.0/8") as asking,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        old = Bundle(
+            f"""
+export default {{ async fetch(request, env, context) {{
+  context.waitUntil((async () => {{
+    await fetch("http://127.0.0.1:{server.getsockname()[1]}/");
+    console.log("late work is done");
+  }})());
+  return new Response("answered");
+}} }};"""
+        )
+        asking.deploy("asks", old)
+        beside = Bundle(slow("beside"))
+        asking.deploy("beside", beside)
+        assert asking.visit("asks").text == "answered"
+        waiting, _ = server.accept()
+        with waiting:
+            for name in ("asks", "beside"):
+                asking.deploy(name, Bundle(slow("new")))
+            until(lambda: not has_cell(asking, beside), 30, "what has nothing to do has ended")
+            assert has_cell(asking, old)
+            waiting.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        until(lambda: late_work(asking, old), 30, "it is done")
+
+
+def has_cell(node: TestNode, bundle: Bundle) -> bool:
+    return any(cell["version_id"] == bundle.version_id for cell in node.cells())
+
+
+def late_work(node: TestNode, bundle: Bundle) -> bool:
+    lines = [line for line in node.events("log_line") if line["line"] == "late work is done"]
+    return any(line["version_id"] == bundle.version_id for line in lines)
+
+
+def test_an_answer_that_only_an_older_front_has_open_is_finished(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "fronts", SKERRY_DRAIN_SECONDS="20") as fronts:
+        old = Bundle(STREAM)
+        fronts.deploy("stream", old)
+        with ThreadPoolExecutor(1) as pool:
+            visit = pool.submit(fronts.visit, "stream")
+            until(lambda: fronts.open_sessions() == 1, what="it is open")
+            os.kill(fronts.pids("front")[0], signal.SIGUSR1)
+            assert fronts.deploy("stream", Bundle(slow("new")))["state"] == "live"
+            # A front that starts this moment may have read the files of the moment before.
+            until(lambda: fronts.visit("stream").text == "new", 30, "the new version answers")
+            assert visit.result().text == "".join(f"{number}\n" for number in range(10))
+        until(lambda: not has_cell(fronts, old), 30, "the old cell ends")
 
 
 STREAM = """
@@ -152,10 +258,7 @@ def test_an_open_answer_finishes_on_the_old_cell(node: TestNode) -> None:
     ]
     visitor.join()
     assert answers == ["".join(f"{number}\n" for number in range(10))]
-    until(
-        lambda: all(cell["version_id"] != old.version_id for cell in node.cells()),
-        what="the old cell ends once nothing is open",
-    )
+    until(lambda: not has_cell(node, old), what="the old cell ends once nothing is open")
 
 
 ENDLESS = """
@@ -202,10 +305,7 @@ def test_what_never_ends_is_cut_at_the_deadline(node: TestNode) -> None:
         assert time.monotonic() - began > 3
         with pytest.raises(http.client.IncompleteRead):
             answer.read()
-    until(
-        lambda: all(cell["version_id"] != old.version_id for cell in node.cells()),
-        what="the old cell is gone",
-    )
+    until(lambda: not has_cell(node, old), what="the old cell is gone")
 
 
 FRAGILE = """
@@ -234,7 +334,8 @@ def test_a_request_at_a_cell_that_dies_is_not_sent_again(node: TestNode, moment:
         mine = [line["line"] for line in lines if line["version_id"] == bundle.version_id]
         return mine.count(f"got {method}")
 
-    (pid,) = {cell["pid"] for cell in node.cells() if cell["version_id"] == bundle.version_id}
+    pid = pid_of(node, bundle)
+    assert pid
     connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=30)
     with contextlib.closing(connection):
         connection.putrequest("POST", "/", skip_host=True)
@@ -247,11 +348,11 @@ def test_a_request_at_a_cell_that_dies_is_not_sent_again(node: TestNode, moment:
         if moment == "half the answer":
             answer = connection.getresponse()
             assert answer.read(4) == b"half"
-            os.kill(int(str(pid)), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             with pytest.raises(http.client.IncompleteRead):
                 answer.read()
         else:
-            os.kill(int(str(pid)), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             assert connection.getresponse().status == 503
     # Whatever was sent again would wait before this one.
     assert node.visit(name).text == "alive"

@@ -1,6 +1,7 @@
 """One cell: a held socket, and the process behind it while somebody needs it."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -84,7 +85,8 @@ class Cell:
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None
-        self._retired = False
+        self._retirement = asyncio.Event()
+        self._closed = False
         self._listener = listener
         self._visit: asyncio.Future[None] | None = None
         self._node = node
@@ -108,7 +110,7 @@ class Cell:
         }
 
     def _state(self) -> str:
-        if self._retired:
+        if self.retired():
             return "draining"
         if self.running:
             return "serving"
@@ -117,8 +119,8 @@ class Cell:
         return "starting" if self.failing or self.starting.locked() else "idle"
 
     async def visited(self) -> None:
-        """Wait until a connection waits on the main socket, or the cell is retired."""
-        if self._retired:
+        """Wait until a connection waits on the main socket, or the cell is closed."""
+        if self._closed:
             return
         self._visit = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(self._listener, self._wake)
@@ -136,12 +138,26 @@ class Cell:
                 visit.set_result(None)
 
     def retire(self) -> None:
-        """Never started again from here on."""
-        self._retired = True
-        self._wake()
+        """It gets no new visitor. Those who wait for it already are still served."""
+        self._retirement.set()
 
     def retired(self) -> bool:
-        return self._retired
+        return self._retirement.is_set()
+
+    async def retires(self, seconds: float) -> None:
+        """Wait for so long, or until it is retired."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._retirement.wait()
+
+    def close(self) -> None:
+        """Never started again from here on."""
+        self.retire()
+        self._closed = True
+        self._wake()
+
+    def closed(self) -> bool:
+        return self._closed
 
     def adopt(self, identity: Identity) -> bool:
         """Take over the process an earlier agent started for this cell, if it still lives."""
@@ -221,7 +237,11 @@ class Cell:
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""
         outcome = self._killed_for
-        if outcome is None and not self._retired and messages.ran_out_of_memory(self.output.said()):
+        if (
+            outcome is None
+            and not self.retired()
+            and messages.ran_out_of_memory(self.output.said())
+        ):
             outcome = Outcome.EXCEEDED_MEMORY
         self.last_outcome = outcome or self.last_outcome
         return outcome
@@ -229,6 +249,8 @@ class Cell:
     def refuse_waiting(self) -> None:
         """Close the connections that nobody has accepted: their visitors have their answer, and a
         request that was answered must not run later."""
+        if self._closed:
+            return
         readable = select.poll()
         readable.register(self._listener, select.POLLIN)
         while readable.poll(0):

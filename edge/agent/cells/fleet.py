@@ -182,7 +182,7 @@ class Fleet:
 
     async def remove(self, cell: Cell) -> None:
         """End the process, close the socket, forget the cell."""
-        cell.retire()
+        cell.close()
         async with cell.starting:
             await cell.end()
         await self._sockets.release(_socket_name(cell.record))
@@ -195,12 +195,12 @@ class Fleet:
     def forget(self) -> None:
         """Let every cell go on without the agent."""
         for cell in self.all():
-            cell.retire()
+            cell.close()
             cell.forget()
 
     async def _run(self, cell: Cell, build: Build) -> Process:
         async with cell.starting, self._starts:
-            if cell.retired():
+            if cell.closed():
                 raise StartError("The cell was replaced before it started.")
             try:
                 await self._doors.mend()
@@ -210,7 +210,7 @@ class Fleet:
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
-            if cell in self.serving(cell.record.script_id):
+            if cell.retired() or cell in self.serving(cell.record.script_id):
                 self._warm[cell.record.id] = cell
             self._state.save_process(cell.record, process.identity)
             await cell.answers(process, build.service, self._settings.start_seconds)

@@ -81,11 +81,12 @@ class Front:
                 self._write_slots()
             await self._tell(f"set server {slot_name(number)}/{cell} state drain")
 
-    async def sessions(self, number: int, cell: str) -> int:
+    async def connections(self, number: int, cell: str) -> tuple[int, int]:
+        """Requests that are open on a cell, and connections that are kept for more."""
         try:
-            return await self._admin.sessions(slot_name(number), cell)
+            return await self._admin.connections(slot_name(number), cell)
         except AdminError:
-            return 0  # a front that is away has no sessions
+            return 0, 0  # a front that is away has none
 
     async def end_sessions(self, number: int, cell: str) -> None:
         await self._tell(f"shutdown sessions server {slot_name(number)}/{cell}")
@@ -161,6 +162,10 @@ class Front:
             if cell not in self._table.leaving:
                 repairs += 1
                 await self._deleted(f"{slot}/{cell}")
+            elif found[slot, cell] == READY:
+                # It began to drain after a front that was starting had read the files.
+                repairs += 1
+                await self._tell(f"set server {slot}/{cell} state drain")
         return repairs
 
     async def _deleted(self, server: str) -> bool:
