@@ -83,6 +83,10 @@ class TestNode:
             *self.arguments,
         ]
 
+    def configure(self, **settings: str) -> None:
+        """From the next start on."""
+        self._settings |= settings
+
     def start(self) -> None:
         environ = {**os.environ, **self._settings}
         with self._log.open("ab") as log:

@@ -18,7 +18,7 @@ from edge.agent.cells.output import Output
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Identity, Process
 from edge.agent.state import CellRecord
-from edge.runtime import messages
+from edge.runtime import config, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
 from edge.runtime.trial import memory_file
@@ -54,12 +54,14 @@ def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Co
     """Of everything a cell is built from: another digest means that it should be exchanged."""
     built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
     text = json.dumps(built, sort_keys=True).encode()
-    return hashlib.sha256(text + _platform()).hexdigest()
+    return hashlib.sha256(text + _ours()).hexdigest()
 
 
 @cache
-def _platform() -> bytes:
-    return (PLATFORM_FILES / "platform.js").read_bytes()
+def _ours() -> bytes:
+    """What each release of ours makes of a spec."""
+    builder = Path(config.__file__)
+    return (PLATFORM_FILES / "platform.js").read_bytes() + builder.read_bytes()
 
 
 class Cell:
@@ -179,7 +181,7 @@ class Cell:
         writing_end = self.output.writing_end()
         try:
             with (
-                memory_file(cell_config(runtime, build, limits.heap_mib)) as config,
+                memory_file(cell_config(runtime, build, limits.heap_mib)) as config_file,
                 _control_listener(self.paths.control) as control,
             ):
                 listeners = {
@@ -189,7 +191,7 @@ class Cell:
                 self.process = await confinement.start(
                     role_of(self.record),
                     uid,
-                    config.fileno(),
+                    config_file.fileno(),
                     listeners,
                     writing_end,
                     data_bytes=limits.data_bytes,
