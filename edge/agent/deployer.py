@@ -151,15 +151,17 @@ class Deployer:
     async def take_turn(self, slot: Slot, cell: Cell, version: Version) -> None:
         """New requests go to this cell from now on, and those before it drain. Raises
         FrontRefusedError, and then the cell is gone and nothing changed."""
-        await self.show(cell)
+        await self._add(cell)
         before = self._fleet.serving(slot.script_id)
         self._state.save_serving(slot, cell.record)
         self._fleet.serve(cell)
         self.watch(cell, version)
         for one in before:
             self._fleet.retire(one)
-            # Before the answer: who deploys and then looks must not see the old version.
-            await self._front.drain(one.record.slot_number, one.name)
+        # Before the answer: who deploys and then looks must not see the old version.
+        number = cell.record.slot_number
+        await self._front.exchange(number, cell.name, [one.name for one in before])
+        for one in before:
             self.drain(one)
 
     async def renew(self, script_id: str) -> None:
@@ -174,7 +176,11 @@ class Deployer:
                 await self.take_turn(slot, cell, slot.live)
 
     async def show(self, cell: Cell) -> None:
-        """Tell the front of a cell, which is gone when FrontRefusedError is raised."""
+        """New requests go to this cell, too. It is gone when FrontRefusedError is raised."""
+        await self._add(cell)
+        await self._front.exchange(cell.record.slot_number, cell.name, [])
+
+    async def _add(self, cell: Cell) -> None:
         try:
             await self._front.add(cell.record.slot_number, cell.name, cell.paths.main)
         except FrontRefusedError:

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -130,14 +131,14 @@ export default { async fetch(request, env, context) {
 
 
 def test_work_after_the_answer_is_finished_too(gateway: Gateway, folder: Path) -> None:
-    with running_node(gateway, folder, "patient", SKERRY_LINGER_SECONDS="2") as patient:
-        patient.deploy("late", Bundle(WAITING))
-        assert patient.visit("late").text == "answered"
-        patient.deploy("late", Bundle(slow("new")))
-        assert patient.visit("late").text == "new"
+    with running_node(gateway, folder, "lingering", SKERRY_LINGER_SECONDS="2") as lingering:
+        lingering.deploy("late", Bundle(WAITING))
+        assert lingering.visit("late").text == "answered"
+        lingering.deploy("late", Bundle(slow("new")))
+        assert lingering.visit("late").text == "new"
         until(
             lambda: [
-                line for line in patient.events("log_line") if line["line"] == "late work is done"
+                line for line in lingering.events("log_line") if line["line"] == "late work is done"
             ],
             what="the old cell lived on for it",
         )
@@ -162,23 +163,29 @@ export default { async fetch(request, env, context) {
 } };"""
 
 
-def test_work_that_computes_after_the_answer_goes_on(node: TestNode) -> None:
-    """For longer than SKERRY_LINGER_SECONDS, which is 0.1 here."""
+@pytest.fixture(scope="module")
+def patient(gateway: Gateway, folder: Path) -> Iterator[TestNode]:
+    """Its old cells have time, and linger for no more than a moment when their work is done."""
+    settings = {
+        "SKERRY_DRAIN_SECONDS": "60",
+        "SKERRY_LINGER_SECONDS": "0.1",
+        "SKERRY_EGRESS_ALLOW": "127.0.0.0/8",
+    }
+    with running_node(gateway, folder, "patient", **settings) as node:
+        yield node
+
+
+def test_work_that_computes_after_the_answer_goes_on(patient: TestNode) -> None:
     old = Bundle(BUSY_AFTERWARDS)
-    node.deploy("busy", old)
-    assert node.visit("busy").text == "answered"
-    node.deploy("busy", Bundle(slow("new")))
-    until(lambda: not has_cell(node, old), 30, "the old cell ends")
-    assert late_work(node, old)
+    patient.deploy("busy", old)
+    assert patient.visit("busy").text == "answered"
+    patient.deploy("busy", Bundle(slow("new")))
+    until(lambda: not has_cell(patient, old), 50, "the old cell ends")
+    assert late_work(patient, old)
 
 
-def test_work_that_waits_for_somebody_after_the_answer_goes_on(
-    gateway: Gateway, folder: Path
-) -> None:
-    with (
-        running_node(gateway, folder, "asking", SKERRY_EGRESS_ALLOW="127.0.0.0/8") as asking,
-        socket.create_server(("127.0.0.1", 0)) as server,
-    ):
+def test_work_that_waits_for_somebody_after_the_answer_goes_on(patient: TestNode) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         old = Bundle(
             f"""
 export default {{ async fetch(request, env, context) {{
@@ -189,18 +196,18 @@ export default {{ async fetch(request, env, context) {{
   return new Response("answered");
 }} }};"""
         )
-        asking.deploy("asks", old)
+        patient.deploy("asks", old)
         beside = Bundle(slow("beside"))
-        asking.deploy("beside", beside)
-        assert asking.visit("asks").text == "answered"
+        patient.deploy("beside", beside)
+        assert patient.visit("asks").text == "answered"
         waiting, _ = server.accept()
         with waiting:
             for name in ("asks", "beside"):
-                asking.deploy(name, Bundle(slow("new")))
-            until(lambda: not has_cell(asking, beside), 30, "what has nothing to do has ended")
-            assert has_cell(asking, old)
+                patient.deploy(name, Bundle(slow("new")))
+            until(lambda: not has_cell(patient, beside), 30, "what has nothing to do has ended")
+            assert has_cell(patient, old)
             waiting.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        until(lambda: late_work(asking, old), 30, "it is done")
+        until(lambda: late_work(patient, old), 30, "it is done")
 
 
 def has_cell(node: TestNode, bundle: Bundle) -> bool:

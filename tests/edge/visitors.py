@@ -162,14 +162,16 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
 
 def post(people: Crowd) -> int:
     """Bodies of many sizes over one connection; each comes back as it was."""
-    version = 0
+    versions = []
     with _connection(people) as connection:
         for size in (1, 1000, 20_000, 300_000):
             body = os.urandom(size)
             connection.request("POST", "/echo", body, {"Host": people.host})
             version, echo = _answer(connection)
             _expect(echo == body, f"{size} bytes came back as {len(echo)} others")
-    return version
+            versions.append(version)
+    _expect(versions == sorted(versions), f"an older version came back: {versions}")
+    return versions[-1]
 
 
 DOWNLOAD_DIGEST = hashlib.sha256(b"".join(bytes([i]) * CHUNK_BYTES for i in range(CHUNKS))).digest()
