@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -215,25 +216,27 @@ export default { fetch() {
   return new Response(new ReadableStream({ async pull(controller) {
     await new Promise((done) => setTimeout(done, 100));
     controller.enqueue(new TextEncoder().encode(`${i}\\n`));
-    if (++i === 15) controller.close();
+    if (++i === 30) controller.close();
   } }));
 } };"""
 
 
-def test_front_that_is_asked_to_end_finishes_beside_the_next_one(own_node: TestNode) -> None:
-    own_node.deploy("stream", Bundle(SLOW_STREAM))
-    (before,) = own_node.pids("front")
-    answers: list[str] = []
-    visitor = threading.Thread(target=lambda: answers.append(own_node.visit("stream").text))
-    visitor.start()
-    until(lambda: own_node.open_sessions() == 1, what="the stream is open")
-    os.kill(before, signal.SIGUSR1)
-    assert_serves(own_node)
-    assert before in own_node.pids("front")
-    assert visitor.is_alive()
-    visitor.join()
-    assert answers == ["".join(f"{number}\n" for number in range(15))]
-    until(partial(front_is_not, own_node, before), what="the old one has ended")
+def test_front_that_is_asked_to_end_finishes_beside_the_next_one(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "leaving", SKERRY_DRAIN_SECONDS="30") as node:
+        node.deploy("one", Bundle(answering("one")))
+        node.deploy("stream", Bundle(SLOW_STREAM))
+        (before,) = node.pids("front")
+        with ThreadPoolExecutor(1) as pool:
+            visit = pool.submit(node.visit, "stream")
+            until(lambda: node.open_sessions() == 1, what="the stream is open")
+            os.kill(before, signal.SIGUSR1)
+            assert node.visit("one").text == "one"
+            assert before in node.pids("front")
+            assert not visit.done()
+            assert visit.result().text == "".join(f"{number}\n" for number in range(30))
+        until(partial(front_is_not, node, before), what="the old one has ended")
 
 
 def test_front_that_hangs_is_replaced(own_node: TestNode) -> None:
