@@ -2,18 +2,23 @@
 
 import asyncio
 
+import structlog
+
 from edge.agent.adoption import end_processes, resume, take_over_cells
 from edge.agent.background import Background
 from edge.agent.bundles import Bundles
+from edge.agent.cells.cell import StartError
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import Limits
 from edge.agent.cells.watchdog import Watchdog
 from edge.agent.deployer import Deployer, Fetch, hosts
+from edge.agent.doors import Doors
+from edge.agent.draining import Draining
 from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
 from edge.agent.ending import end_node
 from edge.agent.front.admin import Admin
 from edge.agent.front.certificate import ensure_default_certificate
-from edge.agent.front.front import Front
+from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.scaling import Scaling
@@ -28,6 +33,9 @@ from edge.runtime.idle import idle_cell
 from edge.runtime.sandbox import Sandbox, first_uid
 
 COMPARE_SECONDS = 60.0
+DOORS_SECONDS = 2.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class DataPlane:
@@ -54,6 +62,8 @@ class DataPlane:
         self.sockets = Sockets(paths)
         self.front = Front(self._files, admin, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin)
+        self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
+        self.doors = Doors(paths, runtime, sandbox, self.egress)
         self.fleet = Fleet(
             settings=settings,
             paths=paths,
@@ -64,15 +74,18 @@ class DataPlane:
             state=self.state,
             bundles=bundles,
             sandbox=sandbox,
+            doors=self.doors,
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
-        self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
         self.deployer = Deployer(
             settings=settings,
             state=self.state,
             bundles=bundles,
             fleet=self.fleet,
             front=self.front,
+            draining=Draining(
+                settings=settings, fleet=self.fleet, front=self.front, watchdog=self.watchdog
+            ),
             fetch=fetch,
             background=self.background,
         )
@@ -109,6 +122,7 @@ class DataPlane:
             self.background.run(self.egress.watch(role), role)
         self.background.run(self.haproxy.watch(self._front_came_back), "front")
         self.background.run(self._compare_often(), "compare")
+        self.background.run(self._keep_doors(), "doors")
         self.background.run(self.watchdog.run(), "watchdog")
         self.background.run(self.scaling.run(), "scaling")
         await resume(self.state, self.fleet, self.deployer)
@@ -149,6 +163,7 @@ class DataPlane:
             self._settings.slots,
             possible_connections(self._settings.front_connections),
             self._settings.name,
+            self._settings.drain_seconds,
         )
         listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
         write_private(self._files.main, (text + listening).encode())
@@ -164,3 +179,22 @@ class DataPlane:
         while True:
             await asyncio.sleep(COMPARE_SECONDS)
             await self.front.compare()
+
+    async def _keep_doors(self) -> None:
+        while True:
+            await asyncio.sleep(DOORS_SECONDS)
+            try:
+                await self.doors.mend()
+                cut_off = {cell.record.script_id for cell in self.fleet.cut_off()}
+            except (KeeperError, OSError) as error:
+                log.error("doors_not_mended", reason=str(error))
+                continue
+            for script_id in cut_off:
+                await self._renew(script_id)
+
+    async def _renew(self, script_id: str) -> None:
+        try:
+            await self.deployer.renew(script_id)
+        except (StartError, FrontRefusedError) as error:
+            # What was stays as it is, and is tried again.
+            log.warning("cell_cut_off", script_id=script_id, reason=str(error))

@@ -1,7 +1,6 @@
 """Makes one slot run what it should: start, probe, exchange, drain; or withdraw."""
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from edge.agent.cells.cell import Cell, StartError
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.guard import guard
 from edge.agent.desired import Version
+from edge.agent.draining import Draining
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
@@ -21,8 +21,6 @@ from edge.agent.state import Phase, Slot, SlotState, State
 from edge.spec import SpecError, read_spec
 from edge.wire import WireError
 
-# A request that was being handed to the old cell when it began to drain is counted by then.
-SESSION_POLL_SECONDS = 0.1
 # Looking through every slot and file is not worth doing for each of many deploys.
 PRUNE_SECONDS = 1.0
 
@@ -46,6 +44,7 @@ class Deployer:
         bundles: Bundles,
         fleet: Fleet,
         front: Front,
+        draining: Draining,
         fetch: Fetch,
         background: Background,
     ) -> None:
@@ -54,6 +53,7 @@ class Deployer:
         self._bundles = bundles
         self._fleet = fleet
         self._front = front
+        self._draining = draining
         self._fetch = fetch
         self._background = background
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -94,7 +94,7 @@ class Deployer:
         return self._to_exchange(slot, slot.desired.versions[0])
 
     def watch(self, cell: Cell, version: Version) -> None:
-        """Start the cell again whenever it dies, from now until it is retired."""
+        """Start the cell for whoever waits for it, from now until it has drained."""
         watching = guard(self._fleet, cell, version, self._health, self._block)
         self._background.run(watching, f"guard {cell.name}")
 
@@ -151,19 +151,36 @@ class Deployer:
     async def take_turn(self, slot: Slot, cell: Cell, version: Version) -> None:
         """New requests go to this cell from now on, and those before it drain. Raises
         FrontRefusedError, and then the cell is gone and nothing changed."""
-        await self.show(cell)
+        await self._add(cell)
         before = self._fleet.serving(slot.script_id)
         self._state.save_serving(slot, cell.record)
         self._fleet.serve(cell)
         self.watch(cell, version)
         for one in before:
             self._fleet.retire(one)
-            # Before the answer: who deploys and then looks must not see the old version.
-            await self._front.drain(one.record.slot_number, one.name)
+        # Before the answer: who deploys and then looks must not see the old version.
+        number = cell.record.slot_number
+        await self._front.exchange(number, cell.name, [one.name for one in before])
+        for one in before:
             self.drain(one)
 
+    async def renew(self, script_id: str) -> None:
+        """Exchange what serves for the same, newly started. Raises StartError or FrontRefusedError,
+        and then nothing changed."""
+        async with self.changing(script_id):
+            slot = self._state.slot(script_id)
+            serving = self._fleet.serving(script_id)
+            if slot and slot.live and serving:
+                number = serving[0].record.slot_number
+                cell = await self._fleet.create(script_id, number, slot.live)
+                await self.take_turn(slot, cell, slot.live)
+
     async def show(self, cell: Cell) -> None:
-        """Tell the front of a cell, which is gone when FrontRefusedError is raised."""
+        """New requests go to this cell, too. It is gone when FrontRefusedError is raised."""
+        await self._add(cell)
+        await self._front.exchange(cell.record.slot_number, cell.name, [])
+
+    async def _add(self, cell: Cell) -> None:
         try:
             await self._front.add(cell.record.slot_number, cell.name, cell.paths.main)
         except FrontRefusedError:
@@ -205,25 +222,30 @@ class Deployer:
         return slot
 
     async def _health(self, cell: Cell, reason: str | None) -> None:
-        """A serving cell died and cannot be started (a reason), or is back (none)."""
+        """A cell died and cannot be started (a reason), or is back (none)."""
+        if cell.retired():
+            if reason:
+                cell.refuse_waiting()
+            return
         number = cell.record.slot_number
         others = [one for one in self._fleet.serving(cell.record.script_id) if one is not cell]
         if reason is None:
             await self._front.unhold(number, cell.name)
-        elif others and not cell.retired():
+        elif others:
             self.leave(cell)
             return
         else:
             await self._front.hold(number, cell.name)
         slot = self._state.slot(cell.record.script_id)
         desired = {version.version_id for version in slot.desired.versions} if slot else set()
-        if slot and cell.record.version_id in desired and not cell.retired():
+        if slot and cell.record.version_id in desired:
             self._settle(slot, SlotState.FAILED if reason else SlotState.LIVE, reason)
 
     async def _block(self, cell: Cell) -> None:
-        """A serving cell is killed again and again: 503 for its visitors until it is back. The
-        version is deployed none the less, so its state stays."""
-        await self._front.hold(cell.record.slot_number, cell.name)
+        """A cell is killed again and again: 503 for its visitors until it is back. The version is
+        deployed none the less, so its state stays."""
+        if not cell.retired():
+            await self._front.hold(cell.record.slot_number, cell.name)
         cell.refuse_waiting()
 
     # Withdraw
@@ -251,29 +273,9 @@ class Deployer:
             self._state.save([replace(slot, number=None)])
             self._numbers.give_back(slot.number)
 
-    # Drain
-
     async def _drain(self, cell: Cell) -> None:
-        number = cell.record.slot_number
-        await self._front.drain(number, cell.name)
-        if await self._emptied(number, cell):
-            await asyncio.sleep(self._settings.linger_seconds)
-        else:
-            log.warning("sessions_cut", cell=cell.name, script_id=cell.record.script_id)
-            await self._front.end_sessions(number, cell.name)
-        await cell.end()
-        await self._front.delete(number, cell.name)
-        await self._fleet.remove(cell)
+        await self._draining.drain(cell)
         self._free_number(cell.record.script_id)
-
-    async def _emptied(self, number: int, cell: Cell) -> bool:
-        """Wait until the front has nothing open on this cell; False when its time is up."""
-        deadline = time.monotonic() + self._settings.drain_seconds
-        while time.monotonic() < deadline:
-            await asyncio.sleep(SESSION_POLL_SECONDS)
-            if await self._front.sessions(number, cell.name) == 0:
-                return True
-        return False
 
     # Files
 

@@ -69,10 +69,7 @@ class Egress:
 
     async def open(self) -> None:
         """Adopt those that do what is wanted, start those that are missing, end all others."""
-        path = self._paths.egress_socket
-        self._listener = await self._sockets.bind(ROLE, f"unix:{path}")
-        if self._sandbox.level is Level.FULL:
-            path.chmod(0o666)  # cells have users of their own; only their sandboxes show them this
+        self._listener = await self._listen()
         self._output = Output(self._paths.root / "egress.fifo", ROLE, "", "")
         self._output.open()
         found = [
@@ -91,11 +88,22 @@ class Egress:
             if self._processes.get(role) is not process:
                 process.send(signal.SIGTERM)
 
+    async def reopen(self) -> None:
+        """Listen on a new socket, because the path of the old one is gone. What came in by that one
+        is finished by those who accepted it."""
+        await self._sockets.release(ROLE)
+        self._listener = await self._listen()
+        for role, process in list(self._processes.items()):
+            self._start(role)
+            process.send(signal.SIGTERM)
+
     async def watch(self, role: str) -> None:
         """Start it again whenever it ends."""
         while process := self._processes.get(role):
             began = time.monotonic()
             await process.wait()
+            if self._processes.get(role) is not process:
+                continue
             said = self._output.said()[-2000:] if self._output else ""
             log.warning("egress_died", exit_status=process.exit_status, said=said)
             if time.monotonic() - began < STEADY_SECONDS:
@@ -110,6 +118,13 @@ class Egress:
         self._processes.clear()
         if self._output:
             self._output.close()
+
+    async def _listen(self) -> socket.socket:
+        path = self._paths.egress_socket
+        listener = await self._sockets.bind(ROLE, f"unix:{path}")
+        if self._sandbox.level is Level.FULL:
+            path.chmod(0o666)  # cells have users of their own; only their sandboxes show them this
+        return listener
 
     def _start(self, role: str) -> None:
         if self._listener is None or self._output is None:

@@ -15,7 +15,7 @@ import structlog
 from edge.agent.background import Background
 from edge.agent.cells.cell import StartError
 from edge.agent.cells.fleet import Fleet
-from edge.agent.cells.watchdog import Watch, Watchdog
+from edge.agent.cells.watchdog import REST_SHARE, Watch, Watchdog
 from edge.agent.deployer import Deployer
 from edge.agent.desired import Version
 from edge.agent.front.front import FrontRefusedError
@@ -24,8 +24,6 @@ from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, State
 
 LOOK_SECONDS = 1.0
-# Below this share of a CPU a cell does nothing: its garbage collector may still tidy up.
-REST_SHARE = 0.02
 # At this share of running and waiting for a CPU, a cell has no time left; so often in a row.
 BUSY_SHARE, BUSY_LOOKS = 0.9, 3
 # One cell less if the rest would be used to this share only; so often in a row.

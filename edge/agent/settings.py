@@ -38,7 +38,8 @@ class Settings:
     drain_seconds: float
     """How long an old cell may finish open requests, WebSockets and streams after an exchange."""
     linger_seconds: float
-    """How long an idle old cell lives on for work that its answers left behind (`waitUntil`)."""
+    """How long an old cell must have done nothing until it ends: its answers may have left work
+    behind (`waitUntil`)."""
     start_seconds: float
     """How long a new cell may take until it answers its probe."""
     cell_heap_mib: int

@@ -101,7 +101,7 @@ def find_sandbox(
         if level is Level.FULL and os.geteuid() != 0:
             reasons.append("the agent is not root, so cells share its user")
             continue
-        found = Sandbox(level, _reachable(runtime, folder), "; ".join(reasons))
+        found = Sandbox(level, reachable(runtime, folder), "; ".join(reasons))
         complaint = found.works(options)
         if not complaint:
             return found
@@ -132,7 +132,7 @@ def _as_user(uid: int) -> list[str]:
     ]
 
 
-def _reachable(runtime: Runtime, folder: Path | None) -> Path:
+def reachable(runtime: Runtime, folder: Path | None) -> Path:
     """The runtime, or a copy of it in `folder` where only its owner can come to the original."""
     path = runtime.workerd.resolve()
     if folder is None or os.geteuid() != 0:

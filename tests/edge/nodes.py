@@ -83,6 +83,10 @@ class TestNode:
             *self.arguments,
         ]
 
+    def configure(self, **settings: str) -> None:
+        """From the next start on."""
+        self._settings |= settings
+
     def start(self) -> None:
         environ = {**os.environ, **self._settings}
         with self._log.open("ab") as log:
@@ -213,6 +217,12 @@ class TestNode:
             while chunk := connection.recv(65536):
                 answer += chunk
         return answer.decode().strip()
+
+    def open_sessions(self) -> int:
+        """How many the front has on cells."""
+        rows = [row.split(",") for row in self.admin("show stat -1 4 -1").splitlines()]
+        current = rows[0].index("scur")
+        return sum(int(row[current]) for row in rows[1:] if row[1].startswith("c"))
 
 
 @contextmanager

@@ -4,16 +4,19 @@ import contextlib
 import http.client
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from edge.paths import NodePaths
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json, answering
 from tests.edge.gateway import Gateway
@@ -122,16 +125,137 @@ def serves(node: TestNode, name: str, text: str) -> bool:
     return node.visit(name).text == text
 
 
-def test_front_killed(own_node: TestNode) -> None:
+def test_front_ended_by_any_signal_is_rebuilt_from_its_files(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "rebuilt", SKERRY_MAX_CELLS="2") as node:
+        node.deploy("one", Bundle(answering("one")))
+        node.deploy("crowded", Bundle(CROWDED))
+        grow(node)
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1):
+            (before,) = node.pids("front")
+            os.kill(before, number)
+            began = time.monotonic()
+            # The listening socket is held, so a visitor waits instead of being refused.
+            assert node.visit("one").text == "one"
+            seconds = time.monotonic() - began
+            assert seconds < 5, f"{number.name}: the first answer came after {seconds:.2f} s"
+            seen = {node.visit("crowded").text for _ in range(8)}
+            assert len(seen) == 2, "both of its cells are asked in turn"
+            until(partial(front_is_not, node, before), what="the old one has ended")
+        # All of it was in the files: nothing had to be told to the new one.
+        assert node.events("front_repaired") == []
+        assert node.deploy("one", Bundle(answering("newer")))["state"] == "live"
+        assert node.visit("one").text == "newer"
+
+
+CROWDED = """
+let instance;
+export default { fetch(request) {
+  instance ??= crypto.randomUUID();
+  if (request.url.endsWith("?busy")) for (let i = 0; i < 3_000_000; i++) Math.sqrt(i);
+  return new Response(instance);
+} };"""
+
+
+def grow(node: TestNode) -> None:
+    """Visit a script until it has two cells."""
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            node.visit("crowded", "/?busy")
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    until(lambda: node.events("script_scaled"), 30, "it has two cells")
+    over.set()
+    for visitor in visitors:
+        visitor.join()
+
+
+def front_is_not(node: TestNode, pid: int) -> bool:
+    return len(node.pids("front")) == 1 and node.pids("front") != [pid]
+
+
+SPINNER = """
+export default { fetch(request) {
+  console.log("spins");
+  for (;;) {}
+} };"""
+
+
+def test_front_killed_while_a_cell_is_blocked(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "blocked", SKERRY_CELL_CPU_SECONDS="0.3") as node:
+        node.deploy("spinner", Bundle(SPINNER))
+        # The second block in a row lasts ten seconds.
+        until(partial(spins_until_blocked, node, 2), 60, "it is blocked again")
+        times = spun(node)
+        (before,) = node.pids("front")
+        os.kill(before, signal.SIGKILL)
+        assert node.visit("spinner").status == 503
+        assert node.pids("front") != [before]
+        assert spun(node) == times, "nobody came to the cell"
+        assert node.events("front_repaired") == []
+
+
+def spins_until_blocked(node: TestNode, times: int) -> bool:
+    if len(node.events("cell_blocked")) < times:
+        node.visit("spinner")
+    return len(node.events("cell_blocked")) == times
+
+
+def spun(node: TestNode) -> int:
+    return sum(line["line"] == "spins" for line in node.events("log_line"))
+
+
+SLOW_STREAM = """
+export default { fetch() {
+  let i = 0;
+  return new Response(new ReadableStream({ async pull(controller) {
+    await new Promise((done) => setTimeout(done, 100));
+    controller.enqueue(new TextEncoder().encode(`${i}\\n`));
+    if (++i === 30) controller.close();
+  } }));
+} };"""
+
+
+def test_front_that_is_asked_to_end_finishes_beside_the_next_one(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "leaving", SKERRY_DRAIN_SECONDS="30") as node:
+        node.deploy("one", Bundle(answering("one")))
+        node.deploy("stream", Bundle(SLOW_STREAM))
+        (before,) = node.pids("front")
+        with ThreadPoolExecutor(1) as pool:
+            visit = pool.submit(node.visit, "stream")
+            until(lambda: node.open_sessions() == 1, what="the stream is open")
+            os.kill(before, signal.SIGUSR1)
+            assert node.visit("one").text == "one"
+            assert before in node.pids("front")
+            assert not visit.done()
+            assert visit.result().text == "".join(f"{number}\n" for number in range(30))
+        until(partial(front_is_not, node, before), what="the old one has ended")
+
+
+def test_front_that_hangs_is_replaced(own_node: TestNode) -> None:
     (before,) = own_node.pids("front")
-    os.kill(before, signal.SIGKILL)
-    began = time.monotonic()
-    # The listening socket is held, so a visitor waits instead of being refused.
+    os.kill(before, signal.SIGSTOP)
     assert_serves(own_node)
-    assert time.monotonic() - began < 5
-    assert own_node.pids("front") != [before]
+    until(partial(front_is_not, own_node, before), what="the one that hung is gone")
+    assert [event["health"] for event in own_node.events("front_lost")] == ["hangs"]
     assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
     assert own_node.visit("one").text == "newer"
+
+
+def test_front_that_hung_while_the_agent_was_away(own_node: TestNode) -> None:
+    (before,) = own_node.pids("front")
+    own_node.kill_agent()
+    os.kill(before, signal.SIGSTOP)
+    own_node.start()
+    assert_serves(own_node)
+    until(partial(front_is_not, own_node, before), what="the one that hung is gone")
 
 
 def test_keeper_killed(own_node: TestNode) -> None:
@@ -169,18 +293,62 @@ def test_keeper_and_agent_killed(own_node: TestNode) -> None:
 
 
 def test_everything_killed_and_the_control_plane_away(own_node: TestNode) -> None:
+    """As after a boot: no process, nothing in /tmp, scripts that were at rest and others."""
+    rests = Bundle(answering("rested"), scaling={"idle_seconds": 1})
+    own_node.deploy("rests", rests)
     own_node.deploy("one", None)
     own_node.deploy("two", Bundle("broken();"))
+    until(lambda: own_node.events("script_rests"), 30, "one of them is at rest")
     own_node.kill_everything()
+    assert not NodePaths.of(own_node.folder).doors.exists()
     own_node.gateway.stop()
     try:
         own_node.start()
+        assert own_node.pids("cell:") == []
         assert own_node.visit("one").status == 404
-        assert own_node.visit("two").text == "two"
-        assert own_node.visit("three").text == "three"
+        for script in ("two", "three"):
+            assert own_node.visit(script).text == script
+        assert own_node.visit("rests").text == "rested"
     finally:
         own_node.gateway.start()
     until(lambda: own_node.events("control_plane_found"), what="the node finds its way back")
+
+
+def test_a_cleaner_of_tmp_while_the_node_runs(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "cleaned", SKERRY_EGRESS_ALLOW="127.0.0.0/8") as node:
+        fetching = f"""
+export default {{ async fetch() {{
+  try {{
+    const answer = await fetch("http://127.0.0.1:{node.http_port}/");
+    return new Response(String(answer.status));
+  }} catch (error) {{
+    return new Response(String(error));
+  }}
+}} }};"""
+        # The front's own page: this is nobody's hostname.
+        reached = "404"
+        node.deploy("old", Bundle(fetching))
+        assert node.visit("old").text == reached
+        (first,) = node.pids("cell:")
+        paths = NodePaths.of(node.folder)
+
+        paths.egress_socket.unlink()
+        until(lambda: node.visit("old").text == reached, 30, "the way out is there again")
+        assert node.pids("cell:") == [first]
+
+        shutil.rmtree(paths.doors)
+        assert node.deploy("new", Bundle(fetching))["state"] == "live"
+        assert node.visit("new").text == reached
+        until(lambda: node.visit("old").text == reached, 30, "it has a way out again")
+        until(lambda: len(node.pids("cell:")) == 2, 30, "its old cell is gone")
+        assert first not in node.pids("cell:")
+        assert len(node.pids("egress")) == 2
+        # A new agent takes this for what it is: nothing is exchanged once more.
+        cells = node.pids("cell:")
+        node.kill_agent()
+        node.start()
+        assert node.visit("old").text == reached
+        assert node.pids("cell:") == cells
 
 
 def test_a_node_that_was_away_pulls_what_it_missed(own_node: TestNode) -> None:

@@ -93,9 +93,14 @@ def test_the_newer_decision_gets_a_contested_hostname() -> None:
 
 
 def test_backends_are_declared_for_every_slot() -> None:
-    text = slots_text(3, {1: [("c7", Path("/s/c7/main.sock"))]})
+    cells = [("c7", Path("/s/c7/main.sock")), ("c8", Path("/s/c8/main.sock"))]
+    text = slots_text(3, {1: cells}, {"c8"})
+    options = "maxconn 1000 pool-max-conn 1000 pool-purge-delay 2s"
     assert text == (
-        "backend s0\nbackend s1\n  server c7 unix@/s/c7/main.sock maxconn 1000 pool-max-conn 1000 pool-purge-delay 2s\nbackend s2\n"
+        "backend s0\nbackend s1\n"
+        f"  server c7 unix@/s/c7/main.sock {options}\n"
+        f"  server c8 unix@/s/c8/main.sock {options} disabled\n"
+        "backend s2\n"
     )
 
 

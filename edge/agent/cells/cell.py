@@ -1,6 +1,7 @@
 """One cell: a held socket, and the process behind it while somebody needs it."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from edge.agent.cells.output import Output
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Identity, Process
 from edge.agent.state import CellRecord
-from edge.runtime import messages
+from edge.runtime import config, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
 from edge.runtime.trial import memory_file
@@ -53,12 +54,14 @@ def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Co
     """Of everything a cell is built from: another digest means that it should be exchanged."""
     built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
     text = json.dumps(built, sort_keys=True).encode()
-    return hashlib.sha256(text + _platform()).hexdigest()
+    return hashlib.sha256(text + _ours()).hexdigest()
 
 
 @cache
-def _platform() -> bytes:
-    return (PLATFORM_FILES / "platform.js").read_bytes()
+def _ours() -> bytes:
+    """What each release of ours makes of a spec."""
+    builder = Path(config.__file__)
+    return (PLATFORM_FILES / "platform.js").read_bytes() + builder.read_bytes()
 
 
 class Cell:
@@ -84,7 +87,8 @@ class Cell:
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None
-        self._retired = False
+        self._retirement = asyncio.Event()
+        self._closed = False
         self._listener = listener
         self._visit: asyncio.Future[None] | None = None
         self._node = node
@@ -108,7 +112,7 @@ class Cell:
         }
 
     def _state(self) -> str:
-        if self._retired:
+        if self.retired():
             return "draining"
         if self.running:
             return "serving"
@@ -117,8 +121,8 @@ class Cell:
         return "starting" if self.failing or self.starting.locked() else "idle"
 
     async def visited(self) -> None:
-        """Wait until a connection waits on the main socket, or the cell is retired."""
-        if self._retired:
+        """Wait until a connection waits on the main socket, or the cell is closed."""
+        if self._closed:
             return
         self._visit = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(self._listener, self._wake)
@@ -136,12 +140,26 @@ class Cell:
                 visit.set_result(None)
 
     def retire(self) -> None:
-        """Never started again from here on."""
-        self._retired = True
-        self._wake()
+        """It gets no new visitor. Those who wait for it already are still served."""
+        self._retirement.set()
 
     def retired(self) -> bool:
-        return self._retired
+        return self._retirement.is_set()
+
+    async def retires(self, seconds: float) -> None:
+        """Wait for so long, or until it is retired."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._retirement.wait()
+
+    def close(self) -> None:
+        """Never started again from here on."""
+        self.retire()
+        self._closed = True
+        self._wake()
+
+    def closed(self) -> bool:
+        return self._closed
 
     def adopt(self, identity: Identity) -> bool:
         """Take over the process an earlier agent started for this cell, if it still lives."""
@@ -163,7 +181,7 @@ class Cell:
         writing_end = self.output.writing_end()
         try:
             with (
-                memory_file(cell_config(runtime, build, limits.heap_mib)) as config,
+                memory_file(cell_config(runtime, build, limits.heap_mib)) as config_file,
                 _control_listener(self.paths.control) as control,
             ):
                 listeners = {
@@ -173,7 +191,7 @@ class Cell:
                 self.process = await confinement.start(
                     role_of(self.record),
                     uid,
-                    config.fileno(),
+                    config_file.fileno(),
                     listeners,
                     writing_end,
                     data_bytes=limits.data_bytes,
@@ -221,7 +239,11 @@ class Cell:
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""
         outcome = self._killed_for
-        if outcome is None and not self._retired and messages.ran_out_of_memory(self.output.said()):
+        if (
+            outcome is None
+            and not self.retired()
+            and messages.ran_out_of_memory(self.output.said())
+        ):
             outcome = Outcome.EXCEEDED_MEMORY
         self.last_outcome = outcome or self.last_outcome
         return outcome
@@ -229,6 +251,8 @@ class Cell:
     def refuse_waiting(self) -> None:
         """Close the connections that nobody has accepted: their visitors have their answer, and a
         request that was answered must not run later."""
+        if self._closed:
+            return
         readable = select.poll()
         readable.register(self._listener, select.POLLIN)
         while readable.poll(0):

@@ -14,6 +14,7 @@ from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, 
 from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
+from edge.agent.doors import Doors
 from edge.agent.processes import Identity, Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
@@ -48,6 +49,7 @@ class Fleet:
         state: State,
         bundles: Bundles,
         sandbox: Sandbox,
+        doors: Doors,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -58,6 +60,7 @@ class Fleet:
         self._state = state
         self._bundles = bundles
         self._confinement = Confinement(sandbox, paths)
+        self._doors = doors
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
         self._warm: dict[int, Cell] = {}
@@ -85,6 +88,17 @@ class Fleet:
             for cell in cells:
                 servers.setdefault(cell.record.slot_number, {})[cell.name] = cell.paths.main
         return servers
+
+    def cut_off(self) -> list[Cell]:
+        """Serving cells from which nothing can be reached any more. Raises OSError when there is
+        nothing to reach at all."""
+        return [
+            cell
+            for cell in self.running()
+            if cell.process
+            and not cell.retired()
+            and not self._confinement.shows_doors(cell.process)
+        ]
 
     def outdated(self, cell: Cell, version: Version) -> bool:
         """Whether this cell is not what this version would be built to today."""
@@ -168,7 +182,7 @@ class Fleet:
 
     async def remove(self, cell: Cell) -> None:
         """End the process, close the socket, forget the cell."""
-        cell.retire()
+        cell.close()
         async with cell.starting:
             await cell.end()
         await self._sockets.release(_socket_name(cell.record))
@@ -181,21 +195,22 @@ class Fleet:
     def forget(self) -> None:
         """Let every cell go on without the agent."""
         for cell in self.all():
-            cell.retire()
+            cell.close()
             cell.forget()
 
     async def _run(self, cell: Cell, build: Build) -> Process:
         async with cell.starting, self._starts:
-            if cell.retired():
+            if cell.closed():
                 raise StartError("The cell was replaced before it started.")
             try:
+                await self._doors.mend()
                 uid = self._state.uid_of(_account(build))
                 process = await cell.spawn(
                     self._runtime, build, self._limits, self._confinement, uid
                 )
-            except OSError as error:
+            except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
-            if cell in self.serving(cell.record.script_id):
+            if cell.retired() or cell in self.serving(cell.record.script_id):
                 self._warm[cell.record.id] = cell
             self._state.save_process(cell.record, process.identity)
             await cell.answers(process, build.service, self._settings.start_seconds)

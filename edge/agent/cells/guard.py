@@ -58,11 +58,11 @@ class Kills:
 
 
 async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, block: Block) -> None:
-    """Watch one serving cell until it is retired."""
+    """Watch one cell from when it serves until it is closed."""
     failures = 0
     kills = Kills()
     counted: Process | None = None
-    while not cell.retired():
+    while not cell.closed():
         began = time.monotonic()
         if cell.process:
             await cell.process.wait()
@@ -72,13 +72,14 @@ async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, bloc
         first = cell.process is None and not cell.failing
         failures = 0 if first or steady or pause is not None else failures + 1
         counted = cell.process
-        if cell.retired():
+        if cell.closed():
             return
         if pause:
             await _pause(cell, pause, block)
         elif failures > 1:
-            await asyncio.sleep(delay(failures - 1))
-        if not pause and not cell.failing:
+            # Who waits for one that is replaced meanwhile has waited long enough.
+            await cell.retires(delay(failures - 1))
+        if cell.retired() or not (pause or cell.failing):
             await cell.visited()
         await _again(fleet, cell, version, report)
 
@@ -120,7 +121,7 @@ async def _pause(cell: Cell, seconds: float, block: Block) -> None:
 
 
 async def _again(fleet: Fleet, cell: Cell, version: Version, report: Report) -> None:
-    if cell.retired():
+    if cell.closed():
         return
     before = cell.process
     try:

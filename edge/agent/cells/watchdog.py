@@ -35,6 +35,8 @@ LONGEST_BURST_SECONDS = 8.0
 # A cell that writes but never comes to its probe (a loop that prints or that fails to fetch) may
 # have so many times the limit: it could be overloaded.
 PATIENCE = 5.0
+# Below this share of a CPU a cell does nothing: its garbage collector may still tidy up.
+REST_SHARE = 0.02
 
 
 @dataclass
@@ -138,6 +140,9 @@ class Watchdog:
         self._cells = cells
         self._limits = limits
         self._watches: dict[Process, Watch] = {}
+
+    def watch_of(self, cell: Cell) -> Watch | None:
+        return self._watches.get(cell.process) if cell.process else None
 
     def watches(self) -> list[Watch]:
         return list(self._watches.values())

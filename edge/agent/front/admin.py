@@ -12,6 +12,10 @@ class AdminError(RuntimeError):
     """HAProxy is away or did not do what it was told."""
 
 
+class AdminSilentError(AdminError):
+    """HAProxy is there and says nothing."""
+
+
 class Admin:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -27,20 +31,25 @@ class Admin:
                     answer = await reader.read()
                 finally:
                     writer.close()
-        except (OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise AdminSilentError(f"no answer in {ANSWER_SECONDS:.0f} s") from error
+        except OSError as error:
             raise AdminError(f"the front does not answer: {error!r}") from error
         return answer.decode().strip()
 
-    async def sessions(self, slot: str, server: str) -> int:
-        """Requests and connections a server still has, queued ones included; 0 if it is gone."""
-        answer = await self.ask(f"show stat {slot} 4 -1")
-        header, *rows = answer.splitlines()
-        columns = header.removeprefix("# ").split(",")
-        for row in rows:
-            fields = dict(zip(columns, row.split(","), strict=False))
-            if fields.get("svname") == server:
-                return int(fields["scur"] or 0) + int(fields["qcur"] or 0)
-        return 0
+    async def connections(self, slot: str, server: str) -> tuple[int, int]:
+        """Requests and connections a server still has, queued ones included, and how many idle
+        connections it is kept for the next ones; zeros if it is gone."""
+        sessions = _rows(await self.ask(f"show stat {slot} 4 -1"), ",")
+        kept = _rows(await self.ask(f"show servers conn {slot}"), None)
+        return (
+            sum(
+                int(row["scur"] or 0) + int(row["qcur"] or 0)
+                for row in sessions
+                if row["svname"] == server
+            ),
+            sum(int(row["idle_cur"]) for row in kept if row["bkname/svname"] == f"{slot}/{server}"),
+        )
 
     async def servers(self) -> dict[tuple[str, str], int]:
         """Administrative state by (slot, server): 0 is ready, a bit of 0x01 or 0x08 is maint or
@@ -57,3 +66,9 @@ class Admin:
         answer = await self.ask(f"show map {word(map_file)}")
         entries = (line.split() for line in answer.splitlines())
         return {entry[1]: entry[2] for entry in entries if len(entry) == 3}
+
+
+def _rows(table: str, separator: str | None) -> list[dict[str, str]]:
+    header, *rows = table.splitlines()
+    columns = header.removeprefix("# ").split(separator)
+    return [dict(zip(columns, row.split(separator), strict=False)) for row in rows]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,32 +61,47 @@ class Front:
         self._write_hosts()
 
     async def add(self, number: int, cell: str, socket: Path) -> None:
-        """New requests go to this cell, beside the one before. Raises FrontRefusedError, and then
+        """Make a cell known; `exchange` sends requests to it. Raises FrontRefusedError, and then
         nothing has changed. A front that is away will find the cell in its files."""
         async with self._lock:
             before = dict(self._table.servers.get(number, {}))
             self._table.servers.setdefault(number, {})[cell] = socket
             self._write_slots()
-            answer = await self._tell(*_additions(number, cell, socket))
+            answer = await self._tell(_addition(number, cell, socket))
             if answer is not None and REGISTERED not in answer:
                 self._table.servers[number] = before
                 self._write_slots()
                 raise FrontRefusedError(f"The front does not take the cell: {answer}")
 
+    async def exchange(self, number: int, cell: str, before: Collection[str]) -> None:
+        """New requests go to this cell from now on, and to none of those before it. Said in one
+        breath: between two, visitors would see both versions in turn."""
+        async with self._lock:
+            self._leave(number, before)
+            server = slot_name(number)
+            draining = [f"set server {server}/{one} state drain" for one in before]
+            await self._tell(f"enable server {server}/{cell}", *draining)
+
     async def drain(self, number: int, cell: str) -> None:
         """No new request goes to this cell; what it has begun goes on."""
         async with self._lock:
-            self._table.leaving.add(cell)
-            self._table.held.discard(cell)
-            if self._table.servers.get(number, {}).pop(cell, None):
-                self._write_slots()
+            self._leave(number, [cell])
             await self._tell(f"set server {slot_name(number)}/{cell} state drain")
 
-    async def sessions(self, number: int, cell: str) -> int:
+    def _leave(self, number: int, cells: Collection[str]) -> None:
+        self._table.leaving.update(cells)
+        self._table.held.difference_update(cells)
+        servers = self._table.servers.get(number, {})
+        gone = [servers.pop(cell, None) for cell in cells]
+        if any(gone):
+            self._write_slots()
+
+    async def connections(self, number: int, cell: str) -> tuple[int, int]:
+        """Requests that are open on a cell, and connections that are kept for more."""
         try:
-            return await self._admin.sessions(slot_name(number), cell)
+            return await self._admin.connections(slot_name(number), cell)
         except AdminError:
-            return 0  # a front that is away has no sessions
+            return 0, 0  # a front that is away has none
 
     async def end_sessions(self, number: int, cell: str) -> None:
         await self._tell(f"shutdown sessions server {slot_name(number)}/{cell}")
@@ -106,6 +122,7 @@ class Front:
         server = f"{slot_name(number)}/{cell}"
         async with self._lock:
             self._table.held.add(cell)
+            self._write_slots()
             await self._tell(
                 f"set server {server} state maint", f"shutdown sessions server {server}"
             )
@@ -114,6 +131,7 @@ class Front:
         async with self._lock:
             if cell in self._table.held:
                 self._table.held.discard(cell)
+                self._write_slots()
                 await self._tell(f"set server {slot_name(number)}/{cell} state ready")
 
     async def route(self, hosts: dict[str, int]) -> None:
@@ -149,7 +167,8 @@ class Front:
         for (slot, cell), (number, socket) in wanted.items():
             ready = found.get((slot, cell)) == READY
             if (slot, cell) not in found:
-                await self._tell(*_additions(number, cell, socket))
+                enable = f"enable server {slot}/{cell}"
+                await self._tell(_addition(number, cell, socket), enable)
             if cell in self._table.held:
                 await self._tell(f"set server {slot}/{cell} state maint")
             elif (slot, cell) in found and not ready:
@@ -159,6 +178,10 @@ class Front:
             if cell not in self._table.leaving:
                 repairs += 1
                 await self._deleted(f"{slot}/{cell}")
+            elif found[slot, cell] == READY:
+                # It began to drain after a front that was starting had read the files.
+                repairs += 1
+                await self._tell(f"set server {slot}/{cell} state drain")
         return repairs
 
     async def _deleted(self, server: str) -> bool:
@@ -200,15 +223,15 @@ class Front:
 
     def _write_slots(self) -> None:
         servers = {number: cells.items() for number, cells in self._table.servers.items()}
-        _replace(self._files.slots, slots_text(self._slots, servers))
+        _replace(self._files.slots, slots_text(self._slots, servers, self._table.held))
 
     def _write_hosts(self) -> None:
         _replace(self._files.hosts, hosts_text(self._table.hosts))
 
 
-def _additions(number: int, cell: str, socket: Path) -> list[str]:
-    server = f"{slot_name(number)}/{cell}"
-    return [f"add server {server} unix@{socket} {SERVER_OPTIONS}", f"enable server {server}"]
+def _addition(number: int, cell: str, socket: Path) -> str:
+    """A server that is added gets no request until it is enabled."""
+    return f"add server {slot_name(number)}/{cell} unix@{socket} {SERVER_OPTIONS}"
 
 
 def _replace(path: Path, text: str) -> None:

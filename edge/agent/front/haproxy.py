@@ -1,17 +1,19 @@
 """The HAProxy process: started on held sockets, adopted after an agent's restart, started again."""
 
 import asyncio
+import contextlib
 import hashlib
 import resource
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from pathlib import Path
 
 import structlog
 
-from edge.agent.front.admin import Admin, AdminError
+from edge.agent.front.admin import Admin, AdminError, AdminSilentError
 from edge.agent.front.template import HTTP_FD, HTTPS_FD, FrontFiles
 from edge.agent.processes import Process, node_processes
 
@@ -20,6 +22,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_SECONDS = 20.0
 # An HAProxy that cannot start is asked again this often; one that ran is started at once.
 RETRY_SECONDS = 1.0
+# How often a running one is asked whether it still takes connections.
+LOOK_SECONDS = 1.0
 
 # Two descriptors per visitor's connection; listeners, pipes and the admin socket need the rest.
 SPARE_DESCRIPTORS = 500
@@ -35,6 +39,14 @@ def possible_connections(wanted: int) -> int:
     """As many connections as the agent's descriptor limit allows, at most `wanted`."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(min(wanted, (limit - SPARE_DESCRIPTORS) // 2), 100)
+
+
+class Health(Enum):
+    SERVES = auto()
+    LEAVES = auto()
+    """It finishes what it has begun, or another one has its admin socket."""
+    HANGS = auto()
+    ENDED = auto()
 
 
 class HAProxy:
@@ -54,25 +66,27 @@ class HAProxy:
         """Adopt the one that runs with today's main file, else start one beside it and end it."""
         self._listeners = listeners
         found = [
-            (Process.adopt(identity), role)
+            (process, role)
             for identity, role in node_processes(self._node)
-            if role.startswith(ROLE)
+            if role.startswith(ROLE) and (process := Process.adopt(identity))
         ]
         for process, role in found:
-            if process and role == self._role() and not self._process and await self._answers():
+            health = await self._health(process)
+            if health is Health.SERVES and role == self._role():
                 self._process = process
                 log.info("front_adopted", pid=process.pid)
+            elif health is Health.HANGS:
+                process.send(signal.SIGKILL)
         if not self._process:
             await self._start()
         for process, _ in found:
-            if process and process is not self._process:
+            if process is not self._process:
                 process.send(signal.SIGUSR1)  # finishes what it has begun
 
     async def watch(self, on_start: Callable[[], Awaitable[None]]) -> None:
-        """Start it again whenever it ends."""
+        """Start another one whenever it takes no more connections."""
         while self._process:
-            await self._process.wait()
-            log.warning("front_died", exit_status=self._process.exit_status)
+            await self._lost(self._process)
             try:
                 await self._start()
             except FrontError as error:
@@ -80,6 +94,19 @@ class HAProxy:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 await on_start()
+
+    async def _lost(self, process: Process) -> None:
+        """Wait until it is dead, killed because it hung, or on its way out because somebody asked
+        it to end. The last one goes on with what it has begun, beside the next one."""
+        while (health := await self._health(process)) is Health.SERVES:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await process.wait()
+        log.warning("front_lost", pid=process.pid, health=health.name.lower())
+        if health is Health.HANGS:
+            await process.end(signal.SIGKILL)
+        else:
+            process.send(signal.SIGUSR1)
 
     async def stop(self, grace: float) -> None:
         """Finish open requests for `grace` seconds, then end."""
@@ -97,12 +124,16 @@ class HAProxy:
         digest = hashlib.sha256(self._files.main.read_bytes()).hexdigest()
         return f"{ROLE}:{digest[:16]}"
 
-    async def _answers(self) -> bool:
+    async def _health(self, process: Process) -> Health:
         try:
-            await self._admin.ask("show version")
-        except AdminError:
-            return False
-        return True
+            info = (await self._admin.ask("show info")).splitlines()
+        except AdminError as error:
+            if process.ended:
+                return Health.ENDED
+            return Health.HANGS if isinstance(error, AdminSilentError) else Health.LEAVES
+        # While an older one finishes, it may still answer on the socket.
+        serves = f"Pid: {process.pid}" in info and "Stopping: 0" in info
+        return Health.SERVES if serves else Health.LEAVES
 
     async def _start(self) -> None:
         http, https = (self._listeners[name].fileno() for name in ("http", "https"))
@@ -126,7 +157,7 @@ class HAProxy:
             )
         self._process = process
         deadline = time.monotonic() + START_SECONDS
-        while not await self._is_up(process):
+        while not process.ended and await self._health(process) is not Health.SERVES:
             if time.monotonic() > deadline:
                 await process.end(signal.SIGKILL)
                 raise FrontError("HAProxy does not answer on its admin socket")
@@ -134,13 +165,3 @@ class HAProxy:
         if process.ended:
             raise FrontError(said.read_text(errors="replace").strip()[-2000:])
         log.info("front_started", pid=process.pid)
-
-    async def _is_up(self, process: Process) -> bool:
-        if process.ended:
-            return True
-        try:
-            answer = await self._admin.ask("show info")
-        except AdminError:
-            return False
-        # While an older one finishes, it may still answer on the socket.
-        return f"Pid: {process.pid}\n" in answer

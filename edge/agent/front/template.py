@@ -1,6 +1,6 @@
 """HAProxy's configuration as text. What may change at run time is in files of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,18 @@ def word(path: Path) -> str:
 
 
 def main_text(
-    files: FrontFiles, admin_socket: Path, slots: int, connections: int, node_name: str
+    files: FrontFiles,
+    admin_socket: Path,
+    slots: int,
+    connections: int,
+    node_name: str,
+    drain_seconds: float,
 ) -> str:
     """Everything that holds until the next start of HAProxy.
 
     The reasons of the numbers (measured): 16 kB buffers answered 502 above 15.5 kB of headers;
-    quiet WebSockets and event streams must live; `retry-on` must never send a request twice.
+    quiet WebSockets and event streams must live; `retry-on` must never send a request twice. One
+    that is told to end finishes for as long as an old cell does.
     """
     colo = "".join(letter for letter in node_name.upper() if letter.isalnum() or letter in "-_")
     deleted = "\n".join(f"  http-request del-header {name}" for name in _DELETED)
@@ -75,7 +81,7 @@ global
   maxconn {connections}
   stats socket {word(admin_socket)} mode 600 level admin
   stats timeout 30s
-  hard-stop-after 30s
+  hard-stop-after {max(round(drain_seconds), 1)}s
   tune.bufsize 131072
   tune.maxrewrite 4096
   tune.http.maxhdr 256
@@ -129,13 +135,15 @@ frontend front
 """
 
 
-def slots_text(slots: int, servers: Mapping[int, Iterable[tuple[str, Path]]]) -> str:
-    """One backend per slot, with the cells that serve it now."""
+def slots_text(
+    slots: int, servers: Mapping[int, Iterable[tuple[str, Path]]], held: Collection[str]
+) -> str:
+    """One backend per slot, with the cells that serve it now; those that are held get nobody."""
     lines = []
     for number in range(slots):
         lines.append(f"backend {slot_name(number)}\n")
         lines += [
-            f"  server {name} unix@{path} {SERVER_OPTIONS}\n"
+            f"  server {name} unix@{path} {SERVER_OPTIONS}{' disabled' * (name in held)}\n"
             for name, path in servers.get(number, ())
         ]
     return "".join(lines)

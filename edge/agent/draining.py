@@ -1,0 +1,76 @@
+"""Takes an old cell away when it has nothing left to do.
+
+The front knows which requests are open on it. What answers left behind (`waitUntil`) is seen from
+outside: it computes, or it has a connection open that is none of the front's idle ones.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from edge.agent.cells.cell import Cell
+from edge.agent.cells.fleet import Fleet
+from edge.agent.cells.watchdog import REST_SHARE, Watchdog
+from edge.agent.front.front import Front
+from edge.agent.settings import Settings
+
+# A request that was being handed to the old cell when it began to drain is counted by then.
+POLL_SECONDS = 0.1
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Draining:
+    def __init__(
+        self, *, settings: Settings, fleet: Fleet, front: Front, watchdog: Watchdog
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._front = front
+        self._watchdog = watchdog
+
+    async def drain(self, cell: Cell) -> None:
+        """Wait until the cell is done, at most SKERRY_DRAIN_SECONDS, then end and forget it."""
+        number = cell.record.slot_number
+        await self._front.drain(number, cell.name)
+        if not await self._done(cell):
+            log.warning("sessions_cut", cell=cell.name, script_id=cell.record.script_id)
+            await self._front.end_sessions(number, cell.name)
+        cell.close()
+        await cell.end()
+        await self._front.delete(number, cell.name)
+        await self._fleet.remove(cell)
+
+    async def _done(self, cell: Cell) -> bool:
+        """Whether it did nothing for SKERRY_LINGER_SECONDS before its time was up."""
+        now = worked = time.monotonic()
+        deadline = now + self._settings.drain_seconds
+        wanted = self._wanted_seconds(cell)
+        while now < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+            before, now = now, time.monotonic()
+            earlier, wanted = wanted, self._wanted_seconds(cell)
+            if wanted - earlier > REST_SHARE * (now - before) or await self._connected(cell):
+                worked = now
+            elif now - worked >= self._settings.linger_seconds:
+                return True
+        return False
+
+    async def _connected(self, cell: Cell) -> bool:
+        """Whether somebody waits for it, or it for somebody."""
+        sessions, idle = await self._front.connections(cell.record.slot_number, cell.name)
+        if sessions or not cell.running:
+            return sessions > 0
+        watch = self._watchdog.watch_of(cell)
+        try:
+            return watch is not None and watch.connections() > idle
+        except OSError:
+            return False  # it has ended
+
+    def _wanted_seconds(self, cell: Cell) -> float:
+        watch = self._watchdog.watch_of(cell)
+        try:
+            return watch.wanted_seconds() if watch else 0.0
+        except OSError:
+            return 0.0  # it has ended
