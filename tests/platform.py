@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,17 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
 
 
-def skerry(data: Path, command: str, *arguments: str, timeout: float) -> str:
+def skerry(
+    data: Path,
+    command: str,
+    *arguments: str,
+    timeout: float,
+    settings: Mapping[str, str] | None = None,
+) -> str:
     """The output of a command of the launcher, which has to succeed."""
     done = subprocess.run(
         [ROOT / "skerry", command, "--data", data, *arguments],
-        env=clean_environment(),
+        env={**clean_environment(), **(settings or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -124,9 +130,10 @@ def _exported(exports: str) -> dict[str, str]:
     return {name: value for name, value in _shell(exports).items() if before.get(name) != value}
 
 
-def _started(data: Path) -> Platform:
+def start(data: Path, *flags: str, settings: Mapping[str, str] | None = None) -> Platform:
+    """Start an instance on free ports; end it with `stop`."""
     ports = ["--port", "0", "--http-port", "0", "--https-port", "0"]
-    said = skerry(data, "up", "--detach", *ports, timeout=UP_SECONDS)
+    said = skerry(data, "up", "--detach", *ports, *flags, timeout=UP_SECONDS, settings=settings)
     found = re.search(r"Dashboard\s+(http\S+)", said)
     assert found, said
     variables = _exported(skerry(data, "env", timeout=30))
@@ -141,6 +148,11 @@ def _started(data: Path) -> Platform:
     return Platform(data, found[1], variables, api)
 
 
+def stop(data: Path) -> None:
+    """End an instance, whatever is left of it."""
+    skerry(data, "down", timeout=DOWN_SECONDS)
+
+
 # The same instance, however many conftests import the fixture: each import is a fixture of its own.
 _running: list[Platform] = []
 
@@ -153,10 +165,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         return
     data = tmp_path_factory.mktemp("platform") / "data"
     try:
-        _running.append(_started(data))
+        _running.append(start(data))
         yield _running[0]
     finally:
         for instance in _running:
             instance.api.client.close()
         _running.clear()
-        skerry(data, "down", timeout=DOWN_SECONDS)
+        stop(data)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import Select, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from api.accounts.actor import Actor
@@ -11,7 +12,7 @@ from api.clock import now
 from api.db import transaction
 from api.deployments import rollouts as rollout_service
 from api.deployments.models import Deployment, DeploymentShare, DeploymentState, Rollout
-from api.errors import DeploymentNotFound, NotSupported, SharesInvalid
+from api.errors import DeploymentNotFound, NotSupported, SharesInvalid, Unavailable
 from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.settings import settings
@@ -113,12 +114,22 @@ def await_withdrawal(script_id: str, timeout_s: float | None = None) -> list[Rol
 
 
 def _await(read: Callable[[Session], list[Rollout]], timeout_s: float | None) -> list[Rollout]:
+    """Raises Unavailable when the database is away at the end: what was decided is stored by then,
+    and saying that nothing was changed would be wrong."""
     wait = settings().deploy_wait_seconds if timeout_s is None else timeout_s
     deadline = time.monotonic() + wait
     while True:
-        with transaction() as session:
-            found = read(session)
-            waiting = any(rollout_service.on_its_way(rollout) for rollout in found)
-        if not waiting or time.monotonic() >= deadline:
-            return found
+        try:
+            with transaction() as session:
+                found = read(session)
+                waiting = any(rollout_service.on_its_way(rollout) for rollout in found)
+        except OperationalError as error:
+            if time.monotonic() >= deadline:
+                raise Unavailable(
+                    "The change is stored, but the database went away before the nodes had "
+                    "answered. They get it as soon as the database is back."
+                ) from error
+        else:
+            if not waiting or time.monotonic() >= deadline:
+                return found
         time.sleep(POLL_SECONDS)

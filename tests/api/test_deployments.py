@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import create_engine, select, update
 from sqlalchemy.orm import Session
 
 from api.clock import now
-from api.deployments import rollouts
+from api.db import SessionFactory
+from api.deployments import rollouts, service
 from api.deployments.models import Deployment, Rollout, RolloutState
 from api.deployments.rollouts import SlotReport
+from api.errors import Unavailable
 from api.nodes.models import Node
 from api.nodes.service import Enrolment
 from api.settings import settings
@@ -257,3 +259,10 @@ def test_renaming_the_subdomain_moves_every_live_script(
     body = {"subdomain": "mallory"}
     assert alice.refusal("PUT", "workers/subdomain", json=body)[1] == 10031
     assert alice.refusal("PUT", "workers/subdomain", json={"subdomain": "-no"})[1] == 10030
+
+
+def test_a_database_that_goes_away_after_the_decision_does_not_undo_it(alice: Tenant) -> None:
+    nowhere = create_engine("postgresql+psycopg://127.0.0.1:9/none")
+    SessionFactory.configure(bind=nowhere)
+    with pytest.raises(Unavailable, match="The change is stored"):
+        service.await_rollouts("any", timeout_s=0)

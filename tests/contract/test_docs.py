@@ -78,3 +78,20 @@ def test_every_task_is_described() -> None:
     tasks = {name for name in app.tasks if not name.startswith("celery.")}
     assert tasks >= {"rollouts.push", "rollouts.sweep"}
     assert tasks - _in_backquotes(_page("architecture.md")) == set()
+
+
+def test_runbooks_name_events_and_tests_that_exist() -> None:
+    pages = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
+    assert len(pages) > 5
+    named = {
+        name for page in pages for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", page.read_text())
+    }
+    defined = _in_sources(r"\bdef (test_\w+)\(", "tests")
+    logged = _in_sources(r'"([a-z]+(?:_[a-z]+)+)"', "edge")
+    assert {name for name in named if name.startswith("test_")} - defined == set()
+    assert {name for name in named if not name.startswith("test_")} - logged == set()
+
+
+def _in_sources(pattern: str, part: str) -> set[str]:
+    sources = (ROOT / part).rglob("*.py")
+    return {name for path in sources for name in re.findall(pattern, path.read_text())}
