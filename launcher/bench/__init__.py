@@ -35,6 +35,8 @@ from launcher.programs import Instance
 from launcher.progress import say, step
 
 ROUNDS = 5
+# In each round.
+DEPLOYS = 10
 REDEPLOYS_UNDER_LOAD = 10
 REDEPLOY_LOAD_SECONDS = 12
 MANY_SCRIPTS = 200
@@ -86,7 +88,7 @@ class Bench:
         self.contenders = [others[0], skerry, *others[1:]]
         self.sleepers = sleepers
         self._bare_config = bare_config
-        self._starts: dict[str, list[float]] = {}
+        self._samples: dict[str, list[float]] = {}
         self._front = front.port
 
     def add(self, name: str, unit: str, value: float) -> None:
@@ -107,25 +109,26 @@ class Bench:
         """First requests to scripts at rest, each kind in turn, beside starts of a bare workerd."""
         for sleepers in self.sleepers.values():
             sleepers.wait_for_rest()
-        took: dict[str, list[float]] = {}
         for number in range(COLD_STARTS):
             for kind, sleepers in self.sleepers.items():
-                took.setdefault(kind, []).append(first_byte(sleepers.place(number)))
-            took.setdefault(BARE_START, []).append(bare_start(self._bare_config))
-        for kind, seconds in took.items():
-            self.add(f"cold start p50, {kind}", "ms", statistics.median(seconds) * 1000)
-            self._starts.setdefault(kind, []).extend(seconds)
+                self._collect(f"cold start, {kind}", first_byte(sleepers.place(number)))
+            self._collect(f"cold start, {BARE_START}", bare_start(self._bare_config))
 
-    def cold_percentiles(self) -> None:
-        """Of all rounds together: a round alone has too few for a percentile."""
-        for kind, seconds in self._starts.items():
-            p99 = statistics.quantiles(seconds, n=100, method="inclusive")[98]
-            self.add(f"cold start p99 of {len(seconds)}, {kind}", "ms", p99 * 1000)
+    def _collect(self, name: str, seconds: float) -> None:
+        """A sample of a row that is made of all rounds together: one round has too few for a p99."""
+        self._samples.setdefault(name, []).append(seconds * 1000)
+
+    def percentiles(self) -> None:
+        for name, samples in self._samples.items():
+            cuts = statistics.quantiles(samples, n=100, method="inclusive")
+            for percent in (50, 95, 99):
+                self.add(f"{name}, p{percent} of {len(samples)}", "ms", cuts[percent - 1])
 
     def deploys(self) -> None:
-        accepted, live = deploy_to_live(self.instance, "deployed")
-        self.add("deploy sent to accepted (nodes have acknowledged)", "ms", accepted * 1000)
-        self.add("deploy accepted to first answer", "ms", live * 1000)
+        for _ in range(DEPLOYS):
+            accepted, live = deploy_to_live(self.instance, "deployed")
+            self._collect("deploy sent to accepted (nodes have acknowledged)", accepted)
+            self._collect("deploy accepted to first answer", live)
 
     def redeploys_under_load(self) -> None:
         """Exchange a script's version again and again while visitors ask for it."""
@@ -222,7 +225,7 @@ def _measure(bench: Bench) -> None:
         with step(f"round {number + 1} of {ROUNDS}"):
             for part in parts:
                 part()
-    bench.cold_percentiles()
+    bench.percentiles()
     with step(f"{MANY_SCRIPTS} scripts, warm and at rest"):
         bench.memory()
     if any(

@@ -32,8 +32,8 @@ GOALS = [
     Goal("requests/s of the front, of a bare workerd", f"requests/s, {FRONT}", f"requests/s, {BARE}", 0.90),
     Goal("requests/s of the front, of Express", f"requests/s, {FRONT}", f"requests/s, {EXPRESS}", 1.5),
     Goal("requests/s of the front, of wrangler dev", f"requests/s, {FRONT}", f"requests/s, {WRANGLER_DEV}", 12.0),
-    Goal("cold start p50, sandboxed, of a bare start", "cold start p50, idle script, sandboxed", "cold start p50, bare workerd serve", 1.5, at_most=True),
-    Goal("cold start p99, sandboxed, of a bare start", "cold start p99 of 300, idle script, sandboxed", "cold start p99 of 300, bare workerd serve", 3.0, at_most=True),
+    Goal("cold start p50, sandboxed, of a bare start", "cold start, idle script, sandboxed, p50 of 300", "cold start, bare workerd serve, p50 of 300", 1.5, at_most=True),
+    Goal("cold start p99, sandboxed, of a bare start", "cold start, idle script, sandboxed, p99 of 300", "cold start, bare workerd serve, p99 of 300", 3.0, at_most=True),
 ]  # fmt: skip
 
 

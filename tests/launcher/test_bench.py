@@ -41,8 +41,8 @@ def test_the_table_has_medians_spread_and_verdicts() -> None:
         for name, rate in rates.items()
     ]
     for kind, p50, p99 in ((SANDBOXED_START, 42.0, 90.0), (BARE_START, 30.0, 29.0)):
-        rows.append(Row(f"cold start p50, {kind}", "ms", [p50]))
-        rows.append(Row(f"cold start p99 of 300, {kind}", "ms", [p99]))
+        rows.append(Row(f"cold start, {kind}, p50 of 300", "ms", [p50]))
+        rows.append(Row(f"cold start, {kind}, p99 of 300", "ms", [p99]))
     text = report.table(rows, [Contender(EXPRESS, "5.0", Place(1))], rounds=3)
     assert "10,000.0 |    9,999.0 |   10,001.0" in text
     assert "of a bare workerd: 0.80 (goal at least 0.90: not reached)" in text
