@@ -37,8 +37,13 @@ def node_names(count: int) -> list[str]:
 
 def wishes(config: Config, *, control: int | None = None, http: int | None = None, https: int | None = None,
            embedded: Iterable[str] = (POSTGRES, VALKEY)) -> list[Wish]:  # fmt: skip
-    """Every port of an instance, those that people type first: they have the first choice."""
+    """Every port of an instance, those that people type first: they have the first choice.
+
+    Who asks for any free port wants that for those without a flag too: instances that come and go
+    beside each other would take each other's defaults.
+    """
     bind = config.bind
+    other = 0 if control == 0 else None
     found = [
         Wish(CONTROL, "the dashboard and the API", DEFAULT_CONTROL, "--port", control, bind),
     ]
@@ -46,12 +51,12 @@ def wishes(config: Config, *, control: int | None = None, http: int | None = Non
         first = position == 0
         found += [
             Wish(f"{node}.http", f"{node}'s HTTP", DEFAULT_HTTP + position,
-                 "--http-port", http if first else None, bind),
+                 "--http-port", http if first else other, bind),
             Wish(f"{node}.https", f"{node}'s HTTPS", DEFAULT_HTTPS + position,
-                 "--https-port", https if first else None, bind),
-            Wish(f"{node}.agent", f"{node}'s agent", DEFAULT_AGENT + position, bind=bind),
+                 "--https-port", https if first else other, bind),
+            Wish(f"{node}.agent", f"{node}'s agent", DEFAULT_AGENT + position, demanded=other, bind=bind),
         ]  # fmt: skip
-    found.append(Wish(GATEWAY, "the gateway for nodes", DEFAULT_GATEWAY, bind=bind))
+    found.append(Wish(GATEWAY, "the gateway for nodes", DEFAULT_GATEWAY, demanded=other, bind=bind))
     found += [Wish(name, name, None) for name in embedded]
     return found
 

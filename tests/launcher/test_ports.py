@@ -98,3 +98,17 @@ def test_every_node_gets_three_ports_and_the_flags_go_to_the_first() -> None:
 def test_replaced_servers_need_no_port() -> None:
     names = {wish.name for wish in ports.wishes(Config(), embedded=[])}
     assert not names & {"postgres", "valkey"}
+
+
+def test_any_free_port_is_meant_for_those_without_a_flag_too() -> None:
+    found = ports.wishes(Config(nodes=2), control=0, http=0, https=0)
+    chosen, notes = ports.choose(found, {})
+    defaults = {
+        ports.DEFAULT_CONTROL,
+        ports.DEFAULT_GATEWAY,
+        ports.DEFAULT_AGENT,
+        ports.DEFAULT_HTTP,
+    }
+    assert not defaults & set(chosen.values())
+    assert set(chosen.values()) <= set(ports.INTERNAL_PORTS)
+    assert notes == []
