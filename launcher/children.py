@@ -171,17 +171,21 @@ def environment(data: DataDirectory, added: dict[str, str]) -> dict[str, str]:
 
     The addresses of the servers, passwords in them, are passed on to those only that get them in `added`.
     """
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL")
-    }
     return {
-        **own,
+        **without_server_urls(),
         processes.MARK: str(data.path),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         **added,
+    }
+
+
+def without_server_urls() -> dict[str, str]:
+    """The launcher's own environment without the passwords of the database servers."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "REDIS_URL")
     }
 
 
