@@ -12,6 +12,7 @@ from launcher import (
     doctor,
     environment,
     installation,
+    password,
     restore,
     status,
     testing,
@@ -45,7 +46,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     command = options.command
     if command in ("up", "test", "bench", "restore"):
         _set_up(arguments, testing=command in ("test", "bench"))
-    if command in ("test", "bench", "backup", "restore"):
+    if command in ("test", "bench", "backup", "restore", "reset-password"):
         # Ended from outside (a time limit, say), they stop what they started all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = {
@@ -56,6 +57,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "url": lambda: environment.print_url(data, options.name),
         "backup": lambda: backup.run(data, options.file.resolve()),
         "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
+        "reset-password": lambda: password.reset(data, options.email),
         "test": lambda: testing.run(options.paths),
         "bench": lambda: bench.run(save=options.save),
         "doctor": lambda: doctor.run(data),
@@ -112,6 +114,11 @@ def parser() -> argparse.ArgumentParser:
     saved = command("backup", "Write everything that an instance needs to come back into one file.")
     saved.add_argument("file", type=Path, metavar="FILE")
     _add_restore(command("restore", "Make an instance from a backup; then ./skerry up starts it."))
+    forgotten = command(
+        "reset-password",
+        "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
+    )
+    forgotten.add_argument("email", metavar="EMAIL")
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")

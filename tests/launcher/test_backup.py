@@ -1,4 +1,4 @@
-"""./skerry backup and restore: everything wiped in between, and what is refused."""
+"""./skerry backup, restore and reset-password: everything wiped in between, and what is refused."""
 
 import re
 import shutil
@@ -100,6 +100,23 @@ def test_all_is_wiped_and_comes_back(platform: Platform, saved: Path) -> None:
     assert eventually(lambda: platform.answer("teller") == "200 kept")
 
 
+def test_a_forgotten_password_is_replaced(platform: Platform) -> None:
+    with platform.browser() as browser:
+        assert browser.post("/login", data=MEMBER).status_code == 303
+        assert browser.get("/workers").status_code == 200
+        done = platform.skerry("reset-password", "Ada@example.org", stdin="another long password\n")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "ada@example.org has the new password and is logged out everywhere.\n"
+        assert browser.get("/workers").status_code == 303
+    assert log_in(platform) == 422
+    assert log_in(platform, "another long password") == 303
+    unknown = platform.skerry("reset-password", "nobody@example.org", stdin="another long one\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "skerry: Nobody here has the address nobody@example.org.\n",
+    )
+
+
 def test_a_stopped_instance_is_saved_and_replaced_only_when_told(
     platform: Platform, saved: Path
 ) -> None:
@@ -124,9 +141,12 @@ def test_a_stopped_instance_is_saved_and_replaced_only_when_told(
 
         done = platform.skerry("restore", str(stopped), "--force")
         assert done.returncode == 0, done.stderr
+        changed = platform.skerry("reset-password", MEMBER["email"], stdin="a third password\n")
+        assert changed.returncode == 0, changed.stderr
         kept = re.search(r"What was there before is (\S+)\.\n", done.stdout)
         assert kept is not None, done.stdout
         assert entries(Path(kept[1])) >= {"config.json", "master.key", "postgres"}
     finally:
         platform.up()
     assert eventually(lambda: platform.answer("teller").startswith("200"))
+    assert log_in(platform, "a third password") == 303
