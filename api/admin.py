@@ -1,4 +1,4 @@
-"""Operator commands: `python -m api.admin bootstrap | join-token | remove-node`."""
+"""Operator commands: `python -m api.admin bootstrap | join-token | remove-node | reset-password`."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from api.accounts import service as accounts, tokens
 from api.db import connect, transaction
-from api.errors import NotFound
+from api.errors import BodyInvalid, NotFound
 from api.nodes import authority, service as nodes
 from api.sealing import make_master_key
 from api.settings import settings
@@ -49,6 +49,10 @@ def main() -> int:
     commands.add_parser("join-token", help="print a token with which one node can enrol")
     removal = commands.add_parser("remove-node", help="forget a node that is gone for good")
     removal.add_argument("name")
+    reset = commands.add_parser(
+        "reset-password", help="give a member the password that is the first line of stdin"
+    )
+    reset.add_argument("email")
     arguments = parser.parse_args()
     connect()
     if arguments.command == "bootstrap":
@@ -57,8 +61,23 @@ def main() -> int:
         with transaction() as session:
             token = nodes.issue_join_token(session)
         sys.stdout.write(token + "\n")
+    elif arguments.command == "reset-password":
+        return reset_password(arguments.email, sys.stdin.readline().rstrip("\n"))
     else:
         return remove_node(arguments.name)
+    return 0
+
+
+def reset_password(email: str, password: str) -> int:
+    """Give a member another password, for when they forgot theirs; the exit status."""
+    try:
+        with transaction() as session:
+            member = accounts.reset_password(session, email, password)
+            known_as = member.email
+    except (BodyInvalid, NotFound) as problem:
+        sys.stderr.write(f"{problem.message}\n")
+        return 1
+    sys.stdout.write(f"{known_as} has the new password and is logged out everywhere.\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from launcher.config import write_private
 from launcher.errors import LauncherError, StartFailedError
 from launcher.paths import ROOT, DataDirectory
 
-# Logs are turned over at a start, not while running: a process keeps its open file.
+# One older file is kept beside each log, so that it takes twice this much at most.
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 LAST_LINES = 15
 
@@ -172,17 +173,21 @@ def environment(data: DataDirectory, added: dict[str, str]) -> dict[str, str]:
 
     The addresses of the servers, passwords in them, are passed on to those only that get them in `added`.
     """
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL")
-    }
     return {
-        **own,
+        **without_server_urls(),
         processes.MARK: str(data.path),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         **added,
+    }
+
+
+def without_server_urls() -> dict[str, str]:
+    """The launcher's own environment without the passwords of the database servers."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "REDIS_URL")
     }
 
 
@@ -216,9 +221,25 @@ def log_path(data: DataDirectory, name: str) -> Path:
 
 
 def turn_over(log: Path) -> None:
-    """Keep one older log beside the current one."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_suffix(".log.1"))
+    """Begin a log anew that has become too long; what it held is kept beside it as `NAME.log.1`.
+
+    Copied and cut, not renamed: its writers keep it open, nodes even without us. They append, so the next line is
+    its first; one that is written between the copy and the cut is lost.
+    """
+    if not log.exists() or log.stat().st_size <= LOG_LIMIT_BYTES:
+        return
+    older = log.with_suffix(".log.1")
+    try:
+        shutil.copyfile(log, older)
+    except OSError:
+        # A full disk, say: then room is worth more than old lines.
+        older.unlink(missing_ok=True)
+    os.truncate(log, 0)
+
+
+def turn_over_all(data: DataDirectory) -> None:
+    for log in data.logs.glob("*.log"):
+        turn_over(log)
 
 
 def last_lines(log: Path, count: int = LAST_LINES) -> str:

@@ -6,7 +6,18 @@ import signal
 import sys
 from pathlib import Path
 
-from launcher import bench, doctor, environment, installation, status, testing, up
+from launcher import (
+    backup,
+    bench,
+    doctor,
+    environment,
+    installation,
+    password,
+    restore,
+    status,
+    testing,
+    up,
+)
 from launcher.errors import LauncherError
 from launcher.paths import DEFAULT_DATA, ROOT, VENV_PYTHON, DataDirectory
 
@@ -33,9 +44,9 @@ def main(arguments: list[str]) -> int:
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     data = DataDirectory(options.data.resolve())
     command = options.command
-    if command in ("up", "test", "bench"):
-        _set_up(arguments, testing=command != "up")
-    if command in ("test", "bench"):
+    if command in ("up", "test", "bench", "restore"):
+        _set_up(arguments, testing=command in ("test", "bench"))
+    if command in ("test", "bench", "backup", "restore", "reset-password"):
         # Ended from outside (a time limit, say), they stop what they started all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = {
@@ -44,6 +55,9 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "status": lambda: status.show(data, as_json=options.json),
         "env": lambda: environment.print_exports(data),
         "url": lambda: environment.print_url(data, options.name),
+        "backup": lambda: backup.run(data, options.file.resolve()),
+        "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
+        "reset-password": lambda: password.reset(data, options.email),
         "test": lambda: testing.run(options.paths),
         "bench": lambda: bench.run(save=options.save),
         "doctor": lambda: doctor.run(data),
@@ -97,6 +111,14 @@ def parser() -> argparse.ArgumentParser:
     command("env", 'Print shell exports that point wrangler here: eval "$(./skerry env)"')
     url = command("url", "Print the live URL of a script.")
     url.add_argument("name", metavar="NAME")
+    saved = command("backup", "Write everything that an instance needs to come back into one file.")
+    saved.add_argument("file", type=Path, metavar="FILE")
+    _add_restore(command("restore", "Make an instance from a backup; then ./skerry up starts it."))
+    forgotten = command(
+        "reset-password",
+        "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
+    )
+    forgotten.add_argument("email", metavar="EMAIL")
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")
@@ -132,6 +154,15 @@ def _add_up(command: argparse.ArgumentParser) -> None:
         "--nodes", type=_count, metavar="N", help="edge nodes on this machine (default: 1)"
     )
     command.epilog = "What you choose is remembered in the data directory for the next time."
+
+
+def _add_restore(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a stopped instance, which is kept as DIR.before-restore-…",
+    )
 
 
 def _add_test(command: argparse.ArgumentParser) -> None:

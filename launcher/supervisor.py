@@ -115,8 +115,9 @@ class Supervisor:
     # --- watch --------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Start again whatever ends, until an exception (a signal) ends this."""
+        """Start again whatever ends and keep logs short, until an exception (a signal) ends this."""
         while True:
+            children.turn_over_all(self.instance.data)
             for child in self.children:
                 line = child.tend()
                 if line is not None:

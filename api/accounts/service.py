@@ -17,6 +17,7 @@ from api.errors import (
     BodyInvalid,
     NotAllowed,
     NotAuthenticated,
+    NotFound,
     SubdomainFree,
     SubdomainInvalid,
     SubdomainTaken,
@@ -95,13 +96,37 @@ def _new_member(session: Session, account: Account, email: str, password: str) -
     email = email.strip()
     if not _EMAIL.fullmatch(email) or len(email) > 254:
         raise BodyInvalid("Enter an e-mail address such as you@example.org.")
-    if len(password) < PASSWORD_LENGTH_MIN:
-        raise BodyInvalid(f"Use at least {PASSWORD_LENGTH_MIN} characters for the password.")
-    if session.scalar(select(Member).where(func.lower(Member.email) == email.lower())):
+    _check_length(password)
+    if _member(session, email) is not None:
         raise AlreadyExists(f"{email} is a member already.")
     member = Member(account=account, email=email, password_hash=_passwords.hash(password))
     session.add(member)
     session.flush()  # its id goes into the session that the caller opens next
+    return member
+
+
+def _check_length(password: str) -> None:
+    if len(password) < PASSWORD_LENGTH_MIN:
+        raise BodyInvalid(f"Use at least {PASSWORD_LENGTH_MIN} characters for the password.")
+
+
+def _member(session: Session, email: str) -> Member | None:
+    return session.scalar(select(Member).where(func.lower(Member.email) == email.strip().lower()))
+
+
+def reset_password(session: Session, email: str, password: str) -> Member:
+    """Give a member another password; every browser that is logged in as them is logged out.
+
+    Raises NotFound for an address that nobody has, BodyInvalid for a password that will not do.
+    """
+    _check_length(password)
+    member = _member(session, email)
+    if member is None:
+        raise NotFound(f"Nobody here has the address {email}.")
+    member.password_hash = _passwords.hash(password)
+    session.execute(delete(LogInSession).where(LogInSession.member_id == member.id))
+    # Whoever forgot a password has often guessed at it before: the new one works at once.
+    session.execute(delete(LogInFailure).where(LogInFailure.email == member.email.lower()))
     return member
 
 
@@ -115,7 +140,7 @@ def log_in(session: Session, email: str, password: str) -> tuple[Member, str]:
     records a failure with `record_failure` in a transaction of its own: this one is rolled back.
     """
     _refuse_guessing(session, email)
-    member = session.scalar(select(Member).where(func.lower(Member.email) == email.strip().lower()))
+    member = _member(session, email)
     try:
         _passwords.verify(member.password_hash if member else _NOBODY, password)
     except VerificationError as error:

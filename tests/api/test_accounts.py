@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from api.accounts import service as accounts
 from api.accounts.models import Account
-from api.errors import BodyInvalid, NotAllowed, NotAuthenticated, TooManyAttempts
+from api.errors import BodyInvalid, NotAllowed, NotAuthenticated, NotFound, TooManyAttempts
 from tests.cast import Tenant, upload_parts
 
 PASSWORD = "correct horse battery"
@@ -138,3 +138,24 @@ def test_a_request_has_an_id(alice: Tenant) -> None:
     first, second = (alice.call("GET", "/user").headers["request-id"] for _ in range(2))
     assert len(first) == 32
     assert first != second
+
+
+def test_a_reset_password_logs_out_and_lets_in_at_once(session: Session, account: Account) -> None:
+    token = accounts.issue_setup_token(session, account)
+    accounts.create_administrator(session, token, "Ada@example.org", PASSWORD)
+    _, browser = accounts.log_in(session, "ada@example.org", PASSWORD)
+    for _ in range(accounts.FAILURES_ALLOWED):
+        accounts.record_failure(session, "ada@example.org")
+    member = accounts.reset_password(session, "ada@EXAMPLE.org", "another long password")
+    assert member.email == "Ada@example.org"
+    assert accounts.member_of_session(session, browser) is None
+    assert accounts.log_in(session, "ada@example.org", "another long password")[0] is member
+    with pytest.raises(NotAuthenticated):
+        accounts.log_in(session, "ada@example.org", PASSWORD)
+
+
+def test_a_password_that_cannot_be_reset(session: Session, account: Account) -> None:
+    with pytest.raises(NotFound, match=r"Nobody here has the address nobody@example\.org"):
+        accounts.reset_password(session, "nobody@example.org", PASSWORD)
+    with pytest.raises(BodyInvalid, match="at least 12 characters"):
+        accounts.reset_password(session, "nobody@example.org", "short")

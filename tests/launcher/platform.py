@@ -28,7 +28,9 @@ class Platform:
     folder: Path
     flags: list[str] = field(default_factory=list)
 
-    def skerry(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def skerry(
+        self, command: str, *arguments: str, stdin: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
         # Nothing of the test run's own settings: those of an instance come from its folder.
         own = {
             name: value
@@ -41,6 +43,7 @@ class Platform:
             [str(ROOT / "skerry"), command, *arguments, "--data", str(self.folder)],
             env=own,
             cwd="/",
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -68,24 +71,37 @@ class Platform:
         words = [line.removeprefix("export ") for line in done.stdout.splitlines()]
         return dict(shlex.split(word)[0].split("=", 1) for word in words)
 
-    def deploy(self, name: str) -> None:
+    def deploy(self, name: str, module: str = MODULE) -> None:
         """What wrangler sends for a script of one module, and that it wants a URL."""
-        env = self.env()
-        script = f"{env['CLOUDFLARE_API_BASE_URL']}/accounts/{env['CLOUDFLARE_ACCOUNT_ID']}/workers/scripts/{name}"
         metadata = {"main_module": "index.js", "compatibility_date": "2026-01-01"}
+        self.api(
+            "PUT",
+            f"/workers/scripts/{name}",
+            data={"metadata": json.dumps(metadata)},
+            files={"index.js": ("index.js", module, "application/javascript+module")},
+        )
+        self.api("POST", f"/workers/scripts/{name}/subdomain", json={"enabled": True})
+
+    def api(self, method: str, path: str, **arguments: Any) -> None:
+        """A call below /accounts/ID with the token of `./skerry env` that must succeed."""
+        env = self.env()
+        account = f"{env['CLOUDFLARE_API_BASE_URL']}/accounts/{env['CLOUDFLARE_ACCOUNT_ID']}"
         with httpx2.Client(
             headers={"Authorization": f"Bearer {env['CLOUDFLARE_API_TOKEN']}"},
             timeout=60,
             trust_env=False,
         ) as client:
-            uploaded = client.put(
-                script,
-                data={"metadata": json.dumps(metadata)},
-                files={"index.js": ("index.js", MODULE, "application/javascript+module")},
-            )
-            assert uploaded.status_code == 200, uploaded.text
-            opened = client.post(f"{script}/subdomain", json={"enabled": True})
-            assert opened.status_code == 200, opened.text
+            done = client.request(method, account + path, **arguments)
+        assert done.status_code in (200, 201), done.text
+
+    def browser(self) -> httpx2.Client:
+        """A browser on the dashboard, with cookies of its own."""
+        return httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.ports()['control']}",
+            headers={"Sec-Fetch-Site": "same-origin"},
+            timeout=30,
+            trust_env=False,
+        )
 
     def answer(self, name: str, port: int | None = None) -> str:
         """What a visitor gets."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from launcher.children import LOG_LIMIT_BYTES
 from launcher.paths import ROOT
 from tests.launcher.platform import START_SECONDS, Platform, eventually
 
@@ -113,6 +114,25 @@ def test_parts_that_are_killed_come_back_while_visitors_are_served(platform: Pla
     )
     platform.deploy("after")
     assert eventually(lambda: platform.answer("after") == "200 kept", 30)
+
+
+def test_a_long_log_is_cut_while_its_program_runs(platform: Platform) -> None:
+    log = platform.folder / "logs" / "control.log"
+    before = _process_of(platform, "control")
+    with log.open("ab") as file:
+        file.write(b"x" * (LOG_LIMIT_BYTES + 1))
+    assert eventually(lambda: log.stat().st_size < LOG_LIMIT_BYTES, 30)
+    assert log.with_suffix(".log.1").stat().st_size > LOG_LIMIT_BYTES
+    # The same process goes on, at the beginning of the file.
+    platform.deploy("logged")
+    assert eventually(lambda: b"logged" in log.read_bytes(), 30)
+    assert b"\0" not in log.read_bytes()
+    assert _process_of(platform, "control") == before
+
+
+def _process_of(platform: Platform, name: str) -> int:
+    found: int = next(p["pid"] for p in platform.status()["processes"] if p["name"] == name)
+    return found
 
 
 def test_everything_is_killed_and_nothing_is_lost(platform: Platform) -> None:

@@ -1,0 +1,53 @@
+"""`./skerry backup FILE`: what an instance needs to come back, in one file. The instance may run meanwhile."""
+
+import tempfile
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launcher import archive, database, started
+from launcher.errors import LauncherError
+from launcher.paths import ROOT, DataDirectory
+from launcher.progress import say, step
+
+DUMP = "database.dump"
+# Of a node only who it is. What it runs and the bundles come from the control plane: a copy of its own state would
+# be of another moment than the dump, and a node that is ahead of the control plane ignores what that sends.
+OF_A_NODE = ("credential.json", "node-certificate.pem", "node-key.pem")
+
+
+def run(data: DataDirectory, target: Path) -> int:
+    """Write the backup; LauncherError when the file exists or the database does not answer."""
+    instance = started.find(data)
+    if target.exists():
+        raise LauncherError(f"{target} exists already: choose another name.")
+    if not target.parent.is_dir():
+        raise LauncherError(f"There is no folder {target.parent}.")
+    # Beside the target, so that the finished file only has to be renamed.
+    with tempfile.TemporaryDirectory(prefix=".skerry-backup-", dir=target.parent) as folder:
+        dump = Path(folder) / DUMP
+        with database.served(instance) as url, step("dumping the database"):
+            schema = database.ask(url, "SELECT version_num FROM alembic_version")
+            database.dump(url, dump)
+        files = {DUMP: dump, **_files(data)}
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = archive.describe(files, version=version(), schema=schema, made_at=made_at)
+        with step("packing"):
+            archive.write(target, manifest, files, Path(folder))
+    say(
+        f"{target}: {target.stat().st_size / 2**20:.1f} MB. It holds the master key: keep it as you keep passwords."
+    )
+    return 0
+
+
+def _files(data: DataDirectory) -> dict[str, Path]:
+    """By name in the archive, which is the name in the data directory."""
+    nodes = (node / name for node in data.path.glob("nodes/*") for name in OF_A_NODE)
+    wanted = [data.config, data.master_key, data.api_token, *sorted(nodes)]
+    return {str(path.relative_to(data.path)): path for path in wanted if path.exists()}
+
+
+def version() -> str:
+    """Of this checkout."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
