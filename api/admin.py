@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from api.accounts import service as accounts, tokens
 from api.db import connect, transaction
 from api.errors import BodyInvalid, NotFound
@@ -17,7 +19,7 @@ from api.settings import settings
 def bootstrap(token_file: Path) -> dict[str, str | None]:
     """Make what a fresh installation needs; a second call changes nothing but the set-up token.
 
-    Writes an API token to `token_file` (mode 0600) if that is missing.
+    Writes an API token to `token_file` (mode 0600) if that is missing or its token revoked.
     """
     make_master_key(settings().master_key_file)
     with transaction() as session:
@@ -26,9 +28,13 @@ def bootstrap(token_file: Path) -> dict[str, str | None]:
         setup = None
         if accounts.setup_pending(session):
             setup = accounts.issue_setup_token(session, account)
-        if not token_file.exists():
-            _write_secret(token_file, tokens.issue(session, account, "skerry-env"))
+        if not _is_good(session, token_file):
+            _write_secret(token_file, tokens.issue(session, account, tokens.OF_THE_LAUNCHER))
         return {"account_id": account.id, "setup_token": setup}
+
+
+def _is_good(session: Session, token_file: Path) -> bool:
+    return token_file.exists() and bool(tokens.recognise(session, token_file.read_text().strip()))
 
 
 def _write_secret(path: Path, secret: str) -> None:

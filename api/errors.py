@@ -19,7 +19,8 @@
     │   ├── ScriptNotFound               10007
     │   ├── VersionNotFound              10224
     │   ├── DeploymentNotFound           10225
-    │   └── SecretNotFound               10056
+    │   ├── SecretNotFound               10056
+    │   └── TokenNotFound                10226
     ├── Conflict                    409
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
@@ -137,6 +138,10 @@ class DeploymentNotFound(NotFound):
 
 class SecretNotFound(NotFound):
     code = 10056
+
+
+class TokenNotFound(NotFound):
+    code = 10226
 
 
 class Conflict(Problem):

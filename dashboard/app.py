@@ -19,6 +19,7 @@ from dashboard.pages import (
     scripts,
     setup,
     theme,
+    tokens,
     versions,
 )
 from dashboard.session import HOME
@@ -52,6 +53,7 @@ def create_app() -> ASGIApp:
         deployments,
         versions,
         nodes,
+        tokens,
     ):
         app.include_router(noun.router)
     errors.install(app)

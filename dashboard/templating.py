@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboard import cookies, csrf, filters, flash
 from dashboard.addresses import worker_path
+from dashboard.navigation import navigation
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -40,7 +41,9 @@ def _environment() -> Environment:
         short_digest=filters.short_digest,
         shell=shlex.quote,
     )
-    environment.globals.update(static_url=static_url, worker_path=worker_path)
+    environment.globals.update(
+        static_url=static_url, worker_path=worker_path, navigation=navigation
+    )
     return environment
 
 

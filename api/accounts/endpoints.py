@@ -2,10 +2,20 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.accounts import service
+from api.accounts import service, tokens
 from api.accounts.actor import token_email
-from api.accounts.models import Account
-from api.accounts.schemas import AccountOut, MembershipOut, SubdomainOut, TokenOut, UserOut
+from api.accounts.models import Account, Token
+from api.accounts.schemas import (
+    AccountOut,
+    CreatedToken,
+    MembershipOut,
+    SubdomainOut,
+    TokenId,
+    TokenIn,
+    TokenOut,
+    TokenRow,
+    UserOut,
+)
 from api.clock import iso
 from api.db import DB
 from api.envelope import Envelope, PagedEnvelope, answer
@@ -61,6 +71,37 @@ def list_memberships(token: CurrentToken, page: RequestedPage) -> dict[str, Any]
         "roles": ["Administrator"],
     }
     return _one_page([membership], page)
+
+
+def token_out(token: Token) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "status": "active",
+        "issued_on": iso(token.created_at),
+        "last_used_on": iso(token.last_used_at) if token.last_used_at else None,
+        "last_four": token.last_four,
+    }
+
+
+@router.get("/accounts/{account_id}/tokens", response_model=PagedEnvelope[list[TokenRow]])
+def list_tokens(session: DB, account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
+    """The account's tokens that are not revoked, without their secrets."""
+    listing = tokens.page_of_tokens(session, account, page)
+    return paged(listing, [token_out(token) for token in listing.rows])
+
+
+@router.post("/accounts/{account_id}/tokens", response_model=Envelope[CreatedToken])
+def create_token(session: DB, account: CurrentAccount, body: TokenIn) -> dict[str, Any]:
+    """Make a token; `value` is its secret, given this once."""
+    token, secret = tokens.create(session, account, body.name)
+    return answer({**token_out(token), "value": secret})
+
+
+@router.delete("/accounts/{account_id}/tokens/{token_id}", response_model=Envelope[TokenId])
+def revoke_token(session: DB, account: CurrentAccount, token_id: str) -> dict[str, Any]:
+    """Refuse a token from now on, the calling one included."""
+    return answer({"id": tokens.revoke(session, account, token_id).id})
 
 
 @router.get("/accounts/{account_id}/workers/subdomain", response_model=Envelope[SubdomainOut])

@@ -45,7 +45,10 @@ class Token(Model):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     name: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
+    # By which a person recognises it; None for one that was made before these were kept.
+    last_four: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
     account: Mapped[Account] = relationship()

@@ -1,6 +1,7 @@
 """Pages that no journey passes, and what makes them pleasant."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -97,6 +98,34 @@ def test_a_node_to_be_warned_of(page: Page, ada: Eye, platform: Platform) -> Non
         ada.look(page, "node-weak")
         page.get_by_role("link", name="What is weaker, and what to do").click()
         expect(page).to_have_url(re.compile("/nodes/sandbox#none$"))
+
+
+def test_connecting_wrangler_with_a_new_token(page: Page, ada: Eye, platform: Platform) -> None:
+    page.goto("/workers")
+    page.get_by_role("link", name="Connect wrangler").click()
+    expect(page.get_by_text(f"{platform.url}/client/v4", exact=True)).to_be_visible()
+    page.get_by_text("PowerShell").click()
+    ada.look(page, "connect")
+    page.get_by_role("link", name="Make a token").click()
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    ada.look(page, "tokens-refused")
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_role("heading", name="laptop is made")).to_be_visible()
+    ada.look(page, "token-created")
+    line = page.locator("#posix").inner_text()
+    token = line.removeprefix("export CLOUDFLARE_API_TOKEN=")
+    made = replace(platform.api, token=token)
+    assert made.result("GET", "/user")["email"].startswith("laptop@")
+
+    page.get_by_role("link", name="All tokens").click()
+    page.get_by_role("link", name="Revoke laptop").click()
+    ada.look(page, "token-revoke")
+    page.get_by_role("button", name="Revoke laptop").click()
+    expect(page.get_by_text("laptop is revoked")).to_be_visible()
+    ada.look(page, "tokens")
+    assert made.refusal("GET", "/user")[0] == 401
 
 
 @pytest.mark.parametrize(("path", "name"), [("/workers/none", "problem-404")])

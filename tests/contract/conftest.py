@@ -45,7 +45,9 @@ class World:
         from api.db import Model, transaction  # noqa: PLC0415 - reads the settings at import
 
         queries = [
-            f"SELECT '{name}', md5(string_agg(t::text, ';' ORDER BY t::text)) FROM {name} t"  # noqa: S608 - our own table names
+            # When a token was last used is noted whatever it was used for.
+            f"SELECT '{name}', md5(string_agg(row, ';' ORDER BY row))"  # noqa: S608 - our own table names
+            f" FROM (SELECT (to_jsonb(t) - 'last_used_at')::text AS row FROM {name} t) AS rows"
             for name in Model.metadata.tables
         ]
         with transaction() as session:
@@ -122,6 +124,7 @@ def _populate(world: World) -> None:
         token = nodes.issue_join_token(session)
         # Nothing listens there: the node is away, and rollouts to it wait.
         nodes.enrol(session, token, "edge-1", "https://127.0.0.1:9", request_certificate())
+    token = owner.result("POST", "tokens", json={"name": "ci"})
     world.real = {
         "account_id": owner.id,
         "name": SCRIPT,
@@ -129,4 +132,5 @@ def _populate(world: World) -> None:
         "deployment_id": deployment["id"],
         "secret_name": SECRET,
         "subdomain": owner.subdomain,
+        "token_id": token["id"],
     }

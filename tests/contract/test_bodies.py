@@ -16,6 +16,7 @@ UPLOADS = [("PUT", SCRIPT_PATH), ("POST", f"{SCRIPT_PATH}/versions")]
 # Every operation that takes JSON, with a body that it accepts.
 JSON_BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "workers/subdomain"): {"subdomain": "elsewhere"},
+    ("POST", "tokens"): {"name": "laptop"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
     ("PATCH", f"{SCRIPT_PATH}/script-settings"): {"logpush": False},
     ("POST", f"{SCRIPT_PATH}/deployments"): {
@@ -99,6 +100,7 @@ def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes
     ("method", "path", "body"),
     [
         ("PUT", "workers/subdomain", '{"subdomain": "a!"}'),
+        ("POST", "tokens", '{"name": "a!"}'),
         ("PATCH", "script-settings", '{"tags": ["a!"]}'),
         ("PATCH", "script-settings", '{"other": {"!": 1}}'),
         ("POST", "deployments", '{"versions": [{"version_id": "!", "percentage": 100}]}'),
@@ -122,7 +124,7 @@ def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes
 def test_text_that_cannot_be_stored(
     world: World, method: str, path: str, body: str, bad: str
 ) -> None:
-    full = path if path.startswith("workers/") else f"{SCRIPT_PATH}/{path}"
+    full = path if path.startswith(("workers/", "tokens")) else f"{SCRIPT_PATH}/{path}"
     content = body.replace("!", bad).replace("{version_id}", world.real["version_id"])
     _refused(world, (method, full), content=content.encode())
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.navigation import navigation
+from dashboard.nodes import LEVELS, UNKNOWN
 from dashboard.templating import ENVIRONMENT, HERE, STATIC
 
 TEMPLATES = sorted((HERE / "templates").rglob("*.html"))
@@ -71,5 +73,7 @@ def test_every_icon_and_module_that_is_named_exists() -> None:
     icons = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
     modules = set(re.findall(r'data-module"?[=:] ?"([\w-]+)"', templates))
 
-    assert set(re.findall(r'icon\("([\w-]+)"', templates)) <= icons
+    rail = {entry.icon for _, entries in navigation("/") for entry in entries}
+    assert set(re.findall(r'icon\("([\w-]+)"', templates)) | rail <= icons
+    assert {level.kind for level in (*LEVELS.values(), UNKNOWN)} <= icons
     assert modules == {path.stem for path in MODULES} - {"modules"}
