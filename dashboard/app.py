@@ -19,6 +19,7 @@ from dashboard.pages import (
     scripts,
     setup,
     theme,
+    variables,
     versions,
 )
 from dashboard.session import HOME
@@ -49,6 +50,7 @@ def create_app() -> ASGIApp:
         create,
         scripts,
         script_settings,
+        variables,
         deployments,
         versions,
         nodes,
