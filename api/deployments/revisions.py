@@ -15,12 +15,13 @@ from api.db import transaction
 from api.deployments import service as deployments
 from api.deployments.flows import Deployed
 from api.errors import AlreadyExists, BindingNotFound, NewerVersion, VersionNotFound
-from api.scripts import service as scripts
+from api.scripts import service as scripts, urls
 from api.scripts.models import Script
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.metadata import check_date
 from api.versions.models import Version
+from api.versions.previewing import Preview, PreviewRequest, run_once
 
 Edit = Callable[[Upload], Upload]
 
@@ -68,6 +69,24 @@ def revise(
                 session, script, {version: 100}, message=message, triggered_by=triggered_by, by=by
             )
         return Deployed(script, version, deployment, start.warnings)
+
+
+def preview(account_id: str, name: str, edit: Edit, request: PreviewRequest) -> Preview:
+    """Ask once what `edit` makes of the running version; nothing is stored."""
+    with transaction() as session:
+        script = scripts.get(session, account_id, name)
+        upload = edit(versions.as_upload(session, running(session, script)))
+        origin = urls.origin(urls.hostname(script))
+    return run_once(upload, request, script_name=name, origin=origin)
+
+
+def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewRequest) -> Preview:
+    """Ask an upload once, with the bindings that it keeps and inherits; nothing is stored."""
+    with transaction() as session:
+        script = scripts.get(session, account_id, name)
+        upload = versions.resolved(session, script, upload)
+        origin = urls.origin(urls.hostname(script))
+    return run_once(upload, request, script_name=name, origin=origin)
 
 
 def put_binding(
