@@ -13,6 +13,7 @@ from dashboard.headers import SecurityHeaders
 from dashboard.pages import (
     create,
     deployments,
+    editor,
     login,
     nodes,
     script_settings,
@@ -51,6 +52,7 @@ def create_app() -> ASGIApp:
         scripts,
         script_settings,
         variables,
+        editor,
         deployments,
         versions,
         nodes,

@@ -44,18 +44,23 @@ def revise(
     message: str,
     triggered_by: str = "upload",
     deploy: bool = True,
+    newest_seen: int | None = None,
 ) -> Deployed:
     """Store what `edit` makes of the running version, and send all traffic to it.
 
-    Raises NewerVersion if another version went live while this one was started for the check.
+    Raises NewerVersion if another version went live while this one was started for the check, or if
+    there is a version with a higher number than `newest_seen`.
     """
     with transaction() as session:
-        before = running(session, scripts.get(session, account_id, name))
+        script = scripts.get(session, account_id, name)
+        _refuse_unseen(script, newest_seen)
+        before = running(session, script)
         started_id = before.id
         upload = edit(versions.as_upload(session, before))
     start = checking.start_once(upload, script_name=name)
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
+        _refuse_unseen(script, newest_seen)
         if running(session, script).id != started_id:
             raise NewerVersion(
                 f"Another version of {name} was deployed while this one was checked. Nothing was "
@@ -69,6 +74,14 @@ def revise(
                 session, script, {version: 100}, message=message, triggered_by=triggered_by, by=by
             )
         return Deployed(script, version, deployment, start.warnings)
+
+
+def _refuse_unseen(script: Script, newest_seen: int | None) -> None:
+    if newest_seen is not None and script.version_number > newest_seen:
+        raise NewerVersion(
+            f"There is a newer version of {script.name} by now: {script.version_number}. "
+            "Nothing was saved."
+        )
 
 
 def preview(account_id: str, name: str, edit: Edit, request: PreviewRequest) -> Preview:
