@@ -19,11 +19,13 @@
     │   ├── ScriptNotFound               10007
     │   ├── VersionNotFound              10224
     │   ├── DeploymentNotFound           10225
+    │   ├── BindingNotFound              10056
     │   ├── SecretNotFound               10056
     │   └── TokenNotFound                10226
     ├── Conflict                    409
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
+    │   ├── NewerVersion                 10040   somebody else was faster
     │   └── AlreadyExists                10040
     ├── TooManyAttempts             429  10429
     └── Unavailable                 503  10500   a part of the platform is away
@@ -136,6 +138,10 @@ class DeploymentNotFound(NotFound):
     code = 10225
 
 
+class BindingNotFound(NotFound):
+    code = 10056
+
+
 class SecretNotFound(NotFound):
     code = 10056
 
@@ -155,6 +161,10 @@ class SubdomainTaken(Conflict):
 
 class SubdomainFree(Conflict):
     code = 10032
+
+
+class NewerVersion(Conflict):
+    code = 10040
 
 
 class AlreadyExists(Conflict):

@@ -13,6 +13,7 @@ from dashboard.headers import SecurityHeaders
 from dashboard.pages import (
     create,
     deployments,
+    editor,
     login,
     nodes,
     script_settings,
@@ -20,6 +21,7 @@ from dashboard.pages import (
     setup,
     theme,
     tokens,
+    variables,
     versions,
 )
 from dashboard.session import HOME
@@ -50,6 +52,8 @@ def create_app() -> ASGIApp:
         create,
         scripts,
         script_settings,
+        variables,
+        editor,
         deployments,
         versions,
         nodes,

@@ -1,6 +1,7 @@
 """Start a bundle once and say what happened: what the API asks before it accepts an upload.
 
     python -m edge.check            one JSON object on stdin → one JSON object on stdout
+    python -m edge.check --preview  the same with a request in it, which the started bundle answers
     python -m edge.check --runtime  what the installed runtime knows
     python -m edge.check --sandbox  which sandbox this machine lets a script have
 
@@ -13,9 +14,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from edge.runtime import messages
+from edge.runtime import messages, preview
 from edge.runtime.binary import Runtime, RuntimeMissingError, find_runtime
 from edge.runtime.compatibility import (
     effective_date,
@@ -40,8 +42,11 @@ class CheckError(RuntimeError):
     """The check could not be made; says nothing about the script."""
 
 
-def check(runtime: Runtime, request: object) -> dict[str, object]:
-    """Answer `{"spec": …, "modules": {digest: base64}}` as the contract says."""
+def check(
+    runtime: Runtime, request: object, attempt: Callable[[Build], dict[str, object]]
+) -> dict[str, object]:
+    """Answer `{"spec": …, "modules": {digest: base64}}` as the contract says: with what the attempt
+    makes of it, if the spec can be attempted at all."""
     fields = Fields(request, "request")
     try:
         spec = read_spec(fields.get("spec"))
@@ -49,7 +54,7 @@ def check(runtime: Runtime, request: object) -> dict[str, object]:
         if refusal:
             return _refused(refusal)
         files = _files(spec, fields.get("modules"))
-        return _try(runtime, Build(spec, files, effective_date(spec.compatibility_date)))
+        return attempt(Build(spec, files, effective_date(spec.compatibility_date)))
     except SpecError as error:
         return _refused(str(error))
 
@@ -79,7 +84,8 @@ def _files(spec: Spec, source: object) -> dict[str, bytes]:
         raise CheckError(f"request.modules holds something that is not base64: {error}") from error
 
 
-def _try(runtime: Runtime, build: Build) -> dict[str, object]:
+def start(runtime: Runtime, build: Build) -> dict[str, object]:
+    """Start the build and say what it exports."""
     ends = time.monotonic() + STARTUP_SECONDS
     sandbox = find_sandbox(runtime)
     trial = start_once(runtime, check_config(runtime, build), STARTUP_SECONDS, "/", sandbox)
@@ -94,6 +100,18 @@ def _try(runtime: Runtime, build: Build) -> dict[str, object]:
     if not trial.started:
         return _refused(messages.failure(trial.stderr, build.service))
     return _accepted(build, trial)
+
+
+def answer_once(runtime: Runtime, build: Build, asked: preview.Asked) -> dict[str, object]:
+    """Start the build and let it answer one request."""
+    newest = newest_date(runtime)
+    build = Build(build.spec, build.files, effective_date(build.compatibility_date, newest))
+    shown = preview.run(runtime, build, asked, STARTUP_SECONDS, find_sandbox(runtime))
+    if shown.timed_out:
+        return _refused("Script startup exceeded time limit")
+    if not shown.started:
+        return _refused(messages.failure(shown.said, build.service))
+    return {"ok": True, **shown.told()}
 
 
 def _accepted(build: Build, trial: Trial) -> dict[str, object]:
@@ -133,9 +151,13 @@ def main(arguments: list[str]) -> int:
         elif arguments == ["--sandbox"]:
             answer = describe_sandbox(runtime)
         elif not arguments:
-            answer = check(runtime, json.load(sys.stdin))
+            answer = check(runtime, json.load(sys.stdin), partial(start, runtime))
+        elif arguments == ["--preview"]:
+            request = json.load(sys.stdin)
+            asked = preview.read_asked(request)
+            answer = check(runtime, request, lambda build: answer_once(runtime, build, asked))
         else:
-            raise CheckError("usage: python -m edge.check [--runtime | --sandbox]")
+            raise CheckError("usage: python -m edge.check [--preview | --runtime | --sandbox]")
     except (CheckError, RuntimeMissingError, WireError, json.JSONDecodeError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

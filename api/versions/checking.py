@@ -32,17 +32,29 @@ def start_once(upload: Upload, *, script_name: str) -> Start:
 
     Raises ScriptRejected with the runtime's own message, Unavailable if the check itself failed.
     """
-    request = {
+    answer = ask_runtime(bundle_request(upload, script_name))
+    return Start(int(answer["startup_ms"]), list(answer["handlers"]), list(answer["warnings"]))
+
+
+def ask_runtime(request: dict[str, Any], *options: str) -> dict[str, Any]:
+    """What the check program answers about a bundle that starts.
+
+    Raises ScriptRejected with the runtime's own message, Unavailable if the program itself failed.
+    """
+    answer = _run(json.dumps(request).encode(), *options)
+    if not answer["ok"]:
+        raise ScriptRejected(str(answer["message"]))
+    return answer
+
+
+def bundle_request(upload: Upload, script_name: str) -> dict[str, Any]:
+    """What the check program reads: the spec, and every file by its digest."""
+    return {
         "spec": spec_of_upload(upload, script_name),
         "modules": {
             module.digest: base64.b64encode(module.content).decode() for module in upload.modules
         },
     }
-    timeout = settings().check_timeout_seconds
-    answer = _run(json.dumps(request).encode(), timeout=timeout)
-    if not answer["ok"]:
-        raise ScriptRejected(str(answer["message"]))
-    return Start(int(answer["startup_ms"]), list(answer["handlers"]), list(answer["warnings"]))
 
 
 def spec_of_upload(upload: Upload, script_name: str) -> dict[str, Any]:
@@ -80,8 +92,9 @@ def cell_binding(binding: dict[str, Any], digests: dict[str, str]) -> dict[str, 
     return {"name": binding["name"], "type": binding["type"], "digest": digest}
 
 
-def _run(text: bytes, *, timeout: float) -> dict[str, Any]:
-    command = settings().check_command
+def _run(text: bytes, *options: str) -> dict[str, Any]:
+    command = [*settings().check_command, *options]
+    timeout = settings().check_timeout_seconds
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, timeout=timeout, check=True, cwd=CHECKOUT

@@ -12,6 +12,7 @@ from api.errors import TooLarge, UploadMalformed
 from api.settings import settings
 from api.versions.bundle import TYPE_OF_CONTENT, Upload, UploadedModule
 from api.versions.metadata import read_metadata, read_upload
+from api.versions.previewing import PreviewRequest, read_request
 
 # A project with more files than this is a mistake; Starlette's own limit of 1,000 is not enough.
 FILES_MAX = 10_000
@@ -91,6 +92,14 @@ async def uploaded(request: Request) -> Upload:
 
 
 MultipartUpload = Annotated[Upload, Depends(uploaded)]
+
+
+async def uploaded_for_preview(request: Request) -> tuple[Upload, PreviewRequest]:
+    metadata, modules = await read_parts(request)
+    return read_upload(metadata, modules), read_request(metadata.get("request") or {})
+
+
+MultipartPreview = Annotated[tuple[Upload, PreviewRequest], Depends(uploaded_for_preview)]
 
 # FastAPI cannot know the shape of parts whose names the metadata decides.
 MULTIPART_SCHEMA: dict[str, Any] = {

@@ -1,9 +1,10 @@
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.clock import iso
 from api.versions.models import Version
+from api.versions.previewing import Preview
 
 
 class VersionMetadata(BaseModel):
@@ -62,6 +63,46 @@ class SettingsOut(BaseModel):
     logpush: bool = False
     tail_consumers: list[dict[str, Any]] = []
     annotations: dict[str, str] = {}
+
+
+class HeaderOut(BaseModel):
+    name: str
+    value: str
+
+
+class LogOut(BaseModel):
+    level: str
+    text: str
+
+
+class PreviewOut(BaseModel):
+    """What a bundle answered once. Without a `status` it did not, and `failure` says why."""
+
+    status: int | None
+    headers: list[HeaderOut]
+    body: str | None = Field(description="null for a body that is not text")
+    size_bytes: int
+    truncated: bool
+    threw: bool = Field(description="the script threw instead of answering")
+    failure: str
+    startup_ms: int
+    duration_ms: int
+    logs: list[LogOut]
+
+
+def preview_out(preview: Preview) -> dict[str, Any]:
+    return {
+        "status": preview.status,
+        "headers": [{"name": name, "value": value} for name, value in preview.headers],
+        "body": preview.text,
+        "size_bytes": len(preview.body),
+        "truncated": preview.truncated,
+        "threw": preview.threw,
+        "failure": preview.failure,
+        "startup_ms": preview.startup_ms,
+        "duration_ms": preview.duration_ms,
+        "logs": [{"level": line.level, "text": line.text} for line in preview.logs],
+    }
 
 
 def annotations_of(message: str, tag: str, triggered_by: str) -> dict[str, str]:

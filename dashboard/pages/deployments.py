@@ -32,7 +32,7 @@ _STATES = {
     DeploymentState.SUPERSEDED: ("idle", "Replaced"),
     DeploymentState.FAILED: ("failed", "Failed"),
 }
-_CAUSES = {"rollback": "Roll back", "secret": "Secrets changed"}
+_CAUSES = {"rollback": "Roll back", "secret": "Secrets changed", "settings": "Settings changed"}
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,23 @@
-"""A Worker's settings: where it answers, and how many cells it gets for how long."""
+"""A Worker's settings: where it answers, how many cells it gets for how long, what it runs with."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form as Field, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
 
 from api.db import DB, transaction
-from api.deployments import flows
+from api.deployments import flows, revisions
+from api.errors import NewerVersion, Refused
 from api.scripts import scaling, service as scripts
 from api.scripts.models import Script
+from api.versions.models import Version
 from dashboard import flash
 from dashboard.addresses import ScriptName, worker_path
 from dashboard.forms import Form
 from dashboard.pages.scripts import worker
+from dashboard.pages.variables import variables_of
 from dashboard.session import CurrentActor, CurrentMember
 from dashboard.templating import render
 
@@ -36,15 +40,28 @@ DIGITS_MAX = 9
 @router.get("/workers/{name}/settings")
 def edit(request: Request, session: DB, member: CurrentMember, name: ScriptName) -> Response:
     script = scripts.get(session, member.account, name)
-    return _page(request, script, _form_of(script.scaling))
+    return _page(request, session, script)
 
 
-def _page(request: Request, script: Script, scaling_form: Form) -> Response:
+def _page(
+    request: Request,
+    session: Session,
+    script: Script,
+    *,
+    scaling_form: Form | None = None,
+    compatibility_form: Form | None = None,
+) -> Response:
+    version = revisions.running(session, script) if script.version_number else None
+    refused = scaling_form or compatibility_form
+    scaling_form = scaling_form or _form_of(script.scaling)
     return render(
         request,
         "scripts/settings.html",
-        status_code=200 if scaling_form.valid else 422,
+        status_code=422 if refused else 200,
         form=Form(),
+        version=version,
+        variables=variables_of(version.bindings) if version else [],
+        compatibility_form=compatibility_form or _compatibility_form(version),
         scaling_form=scaling_form,
         idle_choices=_idle_choices(scaling_form.values["idle_seconds"]),
         cells_max=scaling.CELLS_MAX,
@@ -56,6 +73,13 @@ def _form_of(current: scaling.Scaling) -> Form:
     return Form(
         {name: "" if value is None else str(value) for name, value in current.model_dump().items()}
     )
+
+
+def _compatibility_form(version: Version | None) -> Form:
+    if version is None:
+        return Form()
+    flags = " ".join(version.compatibility_flags)
+    return Form({"compatibility_date": version.compatibility_date, "compatibility_flags": flags})
 
 
 def _idle_choices(chosen: str) -> dict[str, str]:
@@ -88,9 +112,47 @@ def update_scaling(
     }
     if not form.valid:
         with transaction() as session:
-            return _page(request, scripts.get(session, actor.account_id, name), form)
+            script = scripts.get(session, actor.account_id, name)
+            return _page(request, session, script, scaling_form=form)
     flows.change_settings(actor.account_id, name, {"scaling": changes})
     return _back(request, name, f"Saved. Every node scales {name} like this within seconds.")
+
+
+@router.post("/workers/{name}/compatibility")
+def update_compatibility(
+    request: Request,
+    actor: CurrentActor,
+    name: ScriptName,
+    compatibility_date: Text = "",
+    compatibility_flags: Text = "",
+) -> Response:
+    form = Form(
+        {
+            "compatibility_date": compatibility_date.strip(),
+            "compatibility_flags": compatibility_flags.strip(),
+        }
+    )
+    date = form.require("compatibility_date", "Enter a date.")
+    flags = compatibility_flags.replace(",", " ").split()
+    if form.valid:
+        try:
+            saved = revisions.set_compatibility(actor.account_id, name, date, flags, by=actor)
+        except (Refused, NewerVersion) as problem:
+            form.refuse(_field_of(problem.message), problem.message)
+        else:
+            number = saved.version.number
+            return _back(request, name, f"Saved. Version {number} goes to every node now.")
+    with transaction() as session:
+        script = scripts.get(session, actor.account_id, name)
+        return _page(request, session, script, compatibility_form=form)
+
+
+def _field_of(message: str) -> str:
+    """The field that the runtime's complaint is about; none when the code does not start."""
+    words = message.casefold()
+    if "compatibility flag" in words:
+        return "compatibility_flags"
+    return "compatibility_date" if "compatibility date" in words else ""
 
 
 def _whole_number(form: Form, name: str, check: Callable[[int], int]) -> int | None:

@@ -84,12 +84,7 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     _script(services[1], build)
     _platform(services[2], build)
     sockets = config.init("sockets", 2)
-    _socket(sockets[0], MAIN_SOCKET, build.service)
-    http = sockets[0].http
-    http.forwardedProtoHeader = PROTO_HEADER
-    http.cfBlobHeader = CF_HEADER
-    marker = http.init("injectResponseHeaders", 1)[0]
-    marker.name, marker.value = MARKER_HEADER, "1"
+    _front_socket(sockets[0], build)
     _socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
     return bytes(config.to_bytes())
 
@@ -105,6 +100,23 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
     if modules:
         _describer(services[2], build)
     _socket(config.init("sockets", 1)[0], MAIN_SOCKET, services[len(services) - 1].name)
+    return bytes(config.to_bytes())
+
+
+def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
+    """A throw-away cell that answers one request, and logs in lines of JSON as every cell does."""
+    config = _schema(runtime.schema_dir).Config.new_message()
+    config.logging.structuredLogging = True
+    config.v8Flags = [f"--max-heap-size={heap_mib}"]
+    services = config.init("services", 2)
+    services[0].name = "internet"
+    nowhere = services[0].init("worker")
+    nowhere.compatibilityDate = PLATFORM_DATE
+    module = nowhere.init("modules", 1)[0]
+    module.name = "nowhere.js"
+    module.esModule = (PLATFORM_FILES / "nowhere.js").read_text()
+    _script(services[1], build)
+    _front_socket(config.init("sockets", 1)[0], build)
     return bytes(config.to_bytes())
 
 
@@ -170,6 +182,15 @@ def _socket(socket: Any, name: str, service: str) -> None:
     socket.name = name
     socket.init("http")
     socket.service.name = service
+
+
+def _front_socket(socket: Any, build: Build) -> None:
+    """Where the script is asked, by whoever says what the visitor's scheme and `cf` were."""
+    _socket(socket, MAIN_SOCKET, build.service)
+    socket.http.forwardedProtoHeader = PROTO_HEADER
+    socket.http.cfBlobHeader = CF_HEADER
+    marker = socket.http.init("injectResponseHeaders", 1)[0]
+    marker.name, marker.value = MARKER_HEADER, "1"
 
 
 def _script(service: Any, build: Build) -> None:

@@ -14,6 +14,8 @@ _REDUNDANT_FLAG = "so does not need to be specified anymore"
 
 _OUT_OF_MEMORY = re.compile(r"V8 fatal error.*out of memory|bad_alloc|Fatal .*out of memory", re.I)
 
+_UNCAUGHT = re.compile(r"^Uncaught exception: .*?\bjsg\.(.*)$", re.S)
+
 # Cloudflare's codes.
 STARTUP_FAILED = 10021
 NO_HANDLERS = 10068
@@ -50,6 +52,12 @@ def failure(stderr: str, service: str) -> str:
         if not _INTERNAL.match(line):
             return f"The runtime did not start: {line.strip()}"
     return "The runtime ended while it started the script."
+
+
+def uncaught(message: str) -> str | None:
+    """What a script threw while it answered, from the runtime's own line about it; else None."""
+    found = _UNCAUGHT.match(message)
+    return f"Uncaught {found.group(1)}" if found else None
 
 
 def ran_out_of_memory(stderr: str) -> bool:

@@ -7,6 +7,8 @@ import select
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -37,12 +39,51 @@ def start_once(
 ) -> Trial:
     """Start, wait at most `timeout` seconds until the sockets listen, ask a path, and end it. A
     config with somebody's script in it belongs into a sandbox."""
-    sandbox = sandbox or Sandbox(Level.NONE, runtime.workerd)
     with (
-        socket.socket(socket.AF_UNIX) as listener,
-        memory_file(config) as config_file,
         memory_file(b"") as stderr,
+        throw_away(runtime, config, sandbox, subprocess.DEVNULL, stderr) as running,
     ):
+        event = running.first_event(timeout)
+        elapsed_ms = running.elapsed_ms()
+        answer = _ask(running.address, ask, timeout) if event and ask else None
+        running.end()
+        return Trial(bool(event), event is None, elapsed_ms, _said(stderr), answer)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A throw-away workerd while it runs."""
+
+    process: subprocess.Popen[bytes]
+    address: bytes | str
+    """Of its main socket."""
+    control: int
+    began: float
+
+    def first_event(self, timeout: float) -> bytes | None:
+        """The first control message, b"" when workerd ended without one, None when time is up."""
+        ready, _, _ = select.select([self.control], [], [], timeout)
+        return os.read(self.control, 4096) if ready else None
+
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self.began) * 1000)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def throw_away(
+    runtime: Runtime,
+    config: bytes,
+    sandbox: Sandbox | None,
+    stdout: int | BinaryIO,
+    stderr: int | BinaryIO,
+) -> Iterator[Running]:
+    """A workerd with this config for as long as the block lasts; without a sandbox in none."""
+    sandbox = sandbox or Sandbox(Level.NONE, runtime.workerd)
+    with socket.socket(socket.AF_UNIX) as listener, memory_file(config) as config_file:
         listener.bind("")  # an address of the kernel's choice, gone with the socket
         listener.listen(8)
         readable, writable = os.pipe()
@@ -59,19 +100,16 @@ def start_once(
             pass_fds=[config_file.fileno(), listener.fileno(), writable],
             env={},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=stderr,
         )
         os.close(writable)
+        running = Running(process, listener.getsockname(), readable, began)
         try:
-            event = _first_event(readable, timeout)
-            elapsed_ms = round((time.monotonic() - began) * 1000)
-            answer = _ask(listener.getsockname(), ask, timeout) if event and ask else None
+            yield running
         finally:
             os.close(readable)
-            process.kill()
-            process.wait()
-        return Trial(bool(event), event is None, elapsed_ms, _said(stderr), answer)
+            running.end()
 
 
 def memory_file(content: bytes) -> BinaryIO:
@@ -80,12 +118,6 @@ def memory_file(content: bytes) -> BinaryIO:
     file.write(content)
     file.seek(0)
     return file
-
-
-def _first_event(readable: int, timeout: float) -> bytes | None:
-    """The first control message, b"" when workerd ended without one, None when time is up."""
-    ready, _, _ = select.select([readable], [], [], timeout)
-    return os.read(readable, 4096) if ready else None
 
 
 def _ask(address: bytes | str, path: str, timeout: float) -> object:

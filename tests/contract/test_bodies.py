@@ -12,7 +12,11 @@ from tests.cast import upload_parts
 from tests.contract.conftest import SCRIPT, World
 
 SCRIPT_PATH = f"workers/scripts/{SCRIPT}"
-UPLOADS = [("PUT", SCRIPT_PATH), ("POST", f"{SCRIPT_PATH}/versions")]
+UPLOADS = [
+    ("PUT", SCRIPT_PATH),
+    ("POST", f"{SCRIPT_PATH}/versions"),
+    ("POST", f"{SCRIPT_PATH}/preview"),
+]
 # Every operation that takes JSON, with a body that it accepts.
 JSON_BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "workers/subdomain"): {"subdomain": "elsewhere"},
@@ -27,7 +31,7 @@ JSON_BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},
 }
 each_json_operation = pytest.mark.parametrize("operation", JSON_BODIES, ids="-".join)
-each_upload = pytest.mark.parametrize("operation", UPLOADS, ids=["script", "version"])
+each_upload = pytest.mark.parametrize("operation", UPLOADS, ids=["script", "version", "preview"])
 
 
 def _accepted(world: World, operation: tuple[str, str]) -> str:

@@ -2,13 +2,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api.deployments import flows
+from api.deployments import flows, revisions
 from api.deployments.schemas import UploadedScript, uploaded_out
 from api.envelope import Envelope, answer
 from api.scripts.endpoints import ScriptName
 from api.security import CurrentActor
-from api.versions.multipart import MULTIPART_SCHEMA, MultipartUpload
-from api.versions.schemas import VersionOut, version_out
+from api.versions.multipart import MULTIPART_SCHEMA, MultipartPreview, MultipartUpload
+from api.versions.schemas import PreviewOut, VersionOut, preview_out, version_out
 
 router = APIRouter(prefix="/accounts/{account_id}/workers/scripts/{name}", tags=["uploads"])
 Strict = Annotated[str | None, Query(description="A missing `inherit` binding is always refused.")]
@@ -34,3 +34,16 @@ def upload_version(
     del bindings_inherit
     uploaded = flows.upload_version(actor.account_id, name, upload, by=actor)
     return answer(version_out(uploaded.version), uploaded.warnings)
+
+
+@router.post("/preview", response_model=Envelope[PreviewOut], openapi_extra=MULTIPART_SCHEMA)
+def preview_script(
+    actor: CurrentActor, name: ScriptName, wanted: MultipartPreview
+) -> dict[str, Any]:
+    """Run an upload once without storing it; ours, not Cloudflare's.
+
+    `request` of the metadata is what it is asked: `method`, `path`, `headers`, `body`. It runs with
+    its bindings, reaches nothing outside, and has 8 seconds to answer.
+    """
+    upload, request = wanted
+    return answer(preview_out(revisions.preview_upload(actor.account_id, name, upload, request)))

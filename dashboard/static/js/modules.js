@@ -2,12 +2,13 @@
 import busy from "./busy.js";
 import copy from "./copy.js";
 import dialog from "./dialog.js";
+import editor from "./editor.js";
 import poll from "./poll.js";
 import reveal from "./reveal.js";
 import search from "./search.js";
 import theme from "./theme.js";
 
-const behaviours = { busy, copy, dialog, poll, reveal, search, theme };
+const behaviours = { busy, copy, dialog, editor, poll, reveal, search, theme };
 const attached = new WeakSet();
 
 /** @param {ParentNode} root */
