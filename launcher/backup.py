@@ -43,7 +43,9 @@ def run(data: DataDirectory, target: Path) -> int:
 def _files(data: DataDirectory) -> dict[str, Path]:
     """By name in the archive, which is the name in the data directory."""
     nodes = (node / name for node in data.path.glob("nodes/*") for name in OF_A_NODE)
-    wanted = [data.config, data.master_key, data.api_token, *sorted(nodes)]
+    # The authority too: whoever trusts it need not do so again.
+    own = [data.config, data.master_key, data.api_token, data.ca, data.ca_key]
+    wanted = [*own, *sorted(nodes)]
     return {str(path.relative_to(data.path)): path for path in wanted if path.exists()}
 
 

@@ -16,6 +16,7 @@ from launcher import (
     restore,
     status,
     testing,
+    trust,
     up,
 )
 from launcher.errors import LauncherError
@@ -58,6 +59,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "backup": lambda: backup.run(data, options.file.resolve()),
         "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
         "reset-password": lambda: password.reset(data, options.email),
+        "trust": lambda: trust.run(data, remove=options.remove),
         "test": lambda: testing.run(options.paths),
         "bench": lambda: bench.run(save=options.save),
         "doctor": lambda: doctor.run(data),
@@ -119,6 +121,8 @@ def parser() -> argparse.ArgumentParser:
         "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
     )
     forgotten.add_argument("email", metavar="EMAIL")
+    trusted = command("trust", "Let this machine believe the certificates of its live URLs.")
+    trusted.add_argument("--remove", action="store_true", help="take that back")
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")

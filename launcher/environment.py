@@ -35,6 +35,8 @@ def variables(instance: Instance) -> dict[str, str]:
         "CREATE_CLOUDFLARE_TELEMETRY_DISABLED": "1",
         "CLOUDFLARE_CF_FETCH_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # Not in place of the usual authorities: beside them.
+        "NODE_EXTRA_CA_CERTS": str(instance.data.ca),
     }
 
 

@@ -185,7 +185,7 @@ def _install_programs(packages: list[str]) -> None:
     if not packages:
         return
     apt = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-    before = _as_root()
+    before = as_root()
     if before is None or shutil.which("apt-get") is None:
         raise LauncherError(
             f"These programs are missing: {', '.join(packages)}. Install them, on Debian with:\n"
@@ -197,7 +197,7 @@ def _install_programs(packages: list[str]) -> None:
         _run("apt packages", [*before, *apt], quiet)
 
 
-def _as_root() -> list[str] | None:
+def as_root() -> list[str] | None:
     """What to put before a command that root must run; None when we may not."""
     if os.geteuid() == 0:
         return []

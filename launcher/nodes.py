@@ -48,7 +48,11 @@ def agent(instance: Instance, name: str, join_token: str | None) -> Program:
             "--control", instance.address(ports.GATEWAY, "https"),
             *join,
         ],
-        environment={**runtime_settings(), "SKERRY_HAPROXY": program_path("haproxy") or "haproxy"},
+        environment={
+            **runtime_settings(),
+            "SKERRY_HAPROXY": program_path("haproxy") or "haproxy",
+            "SKERRY_CERTIFICATE": str(instance.data.certificate),
+        },
         port=config.ports[f"{name}.http"],
         prepare=lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True),
         ready=lambda: acknowledged(instance, name, since),

@@ -80,6 +80,24 @@ class DataDirectory:
         return self.path / "master.key"
 
     @property
+    def certificates(self) -> Path:
+        """The instance's own authority and what it signed."""
+        return self.path / "certificates"
+
+    @property
+    def ca(self) -> Path:
+        return self.certificates / "ca.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.certificates / "ca.key"
+
+    @property
+    def certificate(self) -> Path:
+        """What nodes of this machine show, with its key."""
+        return self.certificates / "front.pem"
+
+    @property
     def beat_schedule(self) -> Path:
         return self.path / "run" / "beat-schedule"
 

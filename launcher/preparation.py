@@ -1,6 +1,6 @@
-"""Bring the database to what the other processes expect: migrations, account, join tokens.
+"""Bring the database to what the other processes expect: migrations, account, join tokens, certificates.
 
-    python -m launcher.preparation --token-file F [--join NODE …]  →  one JSON object
+    python -m launcher.preparation --data DIR [--join NODE …]  →  one JSON object
 
 The same as `alembic upgrade head`, `python -m api.admin bootstrap` and `python -m api.admin join-token` after each
 other, which is how docker-compose.yml does it; as one process they import the API's code once instead of three times,
@@ -14,24 +14,31 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import select
 
+from api.accounts.models import Account
 from api.admin import bootstrap
 from api.db import connect, transaction
 from api.nodes import service as nodes
-from launcher.paths import ROOT
+from api.settings import settings
+from launcher import authority
+from launcher.paths import ROOT, DataDirectory
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m launcher.preparation")
-    parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--join", nargs="*", default=[], metavar="NODE")
     options = parser.parse_args(arguments)
     # Alembic prints nothing by itself; what it does say goes to the log, not between our JSON.
     command.upgrade(Config(ROOT / "migrations" / "alembic.ini", stdout=sys.stderr), "head")
     connect()
-    answer: dict[str, object] = dict(bootstrap(options.token_file))
+    data = DataDirectory(options.data)
+    answer: dict[str, object] = dict(bootstrap(data.api_token))
     with transaction() as session:
+        subdomains = list(session.scalars(select(Account.subdomain)))
         answer["join_tokens"] = {name: nodes.issue_join_token(session) for name in options.join}
+    authority.ensure(data, settings().apps_domain, subdomains)
     print(json.dumps(answer))
     return 0
 

@@ -139,8 +139,8 @@ def preparation(instance: Instance, new_nodes: list[str]) -> list[str]:
         *PYTHON,
         "-m",
         "launcher.preparation",
-        "--token-file",
-        str(instance.data.api_token),
+        "--data",
+        str(instance.data.path),
         *join,
     ]
 

@@ -76,7 +76,7 @@ def test_packages_for_tests_are_enough_to_run_and_are_kept(
 
 
 def test_who_may_not_install_programs_is_told_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "_as_root", lambda: None)
+    monkeypatch.setattr(installation, "as_root", lambda: None)
     with pytest.raises(LauncherError) as told:
         installation._install_programs(["haproxy", "bubblewrap"])
     assert str(told.value) == (

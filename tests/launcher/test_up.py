@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from launcher.children import LOG_LIMIT_BYTES
-from launcher.paths import ROOT
+from launcher.paths import NODE_22, ROOT
 from tests.launcher.platform import START_SECONDS, Platform, eventually
 
 pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
@@ -114,6 +114,27 @@ def test_parts_that_are_killed_come_back_while_visitors_are_served(platform: Pla
     )
     platform.deploy("after")
     assert eventually(lambda: platform.answer("after") == "200 kept", 30)
+
+
+def test_https_is_trusted_by_whoever_trusts_the_instance(platform: Platform) -> None:
+    platform.deploy("kept")
+    host, port = "kept.dev.localhost", platform.ports()["edge-1.https"]
+    ca = platform.env()["NODE_EXTRA_CA_CERTS"]
+    curl = ["curl", "--silent", "--show-error", "--noproxy", "*",
+            "--resolve", f"{host}:{port}:127.0.0.1", f"https://{host}:{port}/"]  # fmt: skip
+    trusting = subprocess.run([*curl, "--cacert", ca], capture_output=True, text=True, check=False)
+    assert (trusting.stdout, trusting.stderr) == ("kept", "")
+    doubting = subprocess.run(curl, capture_output=True, text=True, check=False)
+    assert (doubting.returncode, doubting.stdout) == (60, "")
+
+    asking = f"""require("https").get(
+        {{host: "127.0.0.1", port: {port}, servername: "{host}", headers: {{host: "{host}"}}}},
+        (answer) => answer.pipe(process.stdout))"""
+    node = subprocess.run(
+        [NODE_22, "-e", asking], env={"NODE_EXTRA_CA_CERTS": ca},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (node.stdout, node.stderr) == ("kept", "")
 
 
 def test_a_long_log_is_cut_while_its_program_runs(platform: Platform) -> None:

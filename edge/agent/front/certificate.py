@@ -1,6 +1,9 @@
-"""The certificate the front shows where no other fits: made by the node itself, trusted by nobody."""
+"""The certificate the front shows where no other fits: the one it is given, else one that it makes itself
+and nobody trusts."""
 
 import datetime
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -9,14 +12,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from edge.agent.sealing import write_private
+from edge.agent.settings import SettingsError
 
 # Browsers refuse certificates that are valid for longer than 398 days.
 LIFETIME = datetime.timedelta(days=397)
 RENEW_BEFORE = datetime.timedelta(days=30)
 
 
-def ensure_default_certificate(path: Path) -> None:
-    """Write one when there is none or it is about to expire."""
+def ensure_default_certificate(path: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Take over the file that SKERRY_CERTIFICATE names, with its chain and key; without one, write one
+    when there is none or it is about to expire. Raises SettingsError when the file cannot be read."""
+    if given := environ.get("SKERRY_CERTIFICATE"):
+        write_private(path, _read(Path(given)))
+        return
     if path.exists() and _expires_at(path) - _now() > RENEW_BEFORE:
         return
     key = ec.generate_private_key(ec.SECP256R1())
@@ -39,6 +47,13 @@ def ensure_default_certificate(path: Path) -> None:
         serialization.NoEncryption(),
     )
     write_private(path, certificate.public_bytes(serialization.Encoding.PEM) + private)
+
+
+def _read(given: Path) -> bytes:
+    try:
+        return given.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"SKERRY_CERTIFICATE: {given}: {error.strerror}") from error
 
 
 def _expires_at(path: Path) -> datetime.datetime:
