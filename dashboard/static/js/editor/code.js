@@ -11,7 +11,9 @@ function languageOf(name) {
   return found ? cm.javascript({ typescript: found === "typescript" }) : [];
 }
 
-const labelled = (name) => cm.EditorView.contentAttributes.of({ "aria-label": `Code of ${name}` });
+// What can be scrolled has to be reachable by Tab; that it can be edited does not say so to every tool.
+const labelled = (name) =>
+  cm.EditorView.contentAttributes.of({ "aria-label": `Code of ${name}`, tabindex: "0" });
 
 /** @param {HTMLTextAreaElement} area @param {() => void} changed */
 export function openCode(area, name, nonce, changed) {
