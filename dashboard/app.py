@@ -13,6 +13,7 @@ from dashboard.headers import SecurityHeaders
 from dashboard.pages import (
     create,
     deployments,
+    health,
     login,
     nodes,
     script_settings,
@@ -53,6 +54,7 @@ def create_app() -> ASGIApp:
         deployments,
         versions,
         nodes,
+        health,
         tokens,
     ):
         app.include_router(noun.router)
