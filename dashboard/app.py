@@ -14,6 +14,7 @@ from dashboard.pages import (
     create,
     deployments,
     editor,
+    health,
     login,
     nodes,
     script_settings,
@@ -57,6 +58,7 @@ def create_app() -> ASGIApp:
         deployments,
         versions,
         nodes,
+        health,
         tokens,
     ):
         app.include_router(noun.router)

@@ -9,6 +9,7 @@ _GROUPS = {
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
+        ("/health", "Health", "health"),
     ],
     "Account": [
         ("/connect", "Connect wrangler", "terminal"),

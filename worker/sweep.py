@@ -2,6 +2,7 @@
 
 import structlog
 
+from api import health
 from api.db import transaction
 from api.deployments import rollouts
 from api.queue import send
@@ -20,6 +21,7 @@ def sweep() -> None:
         send("rollouts.push", rollout_id=rollout_id)
     if waiting:
         log.info("rollouts_nudged", count=len(waiting))
+    health.note_sweep()
 
 
 @app.task(name="modules.prune")

@@ -1,6 +1,7 @@
 """Pages that no journey passes, and what makes them pleasant."""
 
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,19 @@ def test_nodes(page: Page, ada: Eye) -> None:
     page.get_by_role("link", name="What the levels mean").click()
     expect(page.get_by_role("heading", name="Sandbox levels")).to_be_visible()
     ada.look(page, "nodes-sandbox")
+
+
+def test_health(page: Page, ada: Eye) -> None:
+    page.goto("/workers")
+    page.get_by_role("link", name="Health").click()
+    expect(page.get_by_role("heading", name="Health", exact=True)).to_be_visible()
+    # The first sweep and a node's first report may still be on their way.
+    deadline = time.monotonic() + 40
+    while not page.get_by_text("Everything answers").is_visible():
+        assert time.monotonic() < deadline, page.get_by_role("main").inner_text()
+        page.get_by_role("link", name="Ask again").click()
+        page.wait_for_load_state()
+    ada.look(page, "health")
 
 
 def test_a_node_to_be_warned_of(page: Page, ada: Eye, platform: Platform) -> None:

@@ -13,6 +13,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, delete, select
 
+from api import health
 from api.accounts import service as accounts
 from api.accounts.actor import Actor
 from api.accounts.models import Account
@@ -109,6 +110,22 @@ def test_a_deployment_is_pushed_by_the_worker(
     with _worker(committed):
         deployment = _deploy(account)
         _eventually(lambda: _state(deployment) == DONE)
+
+
+def test_the_health_page_hears_of_the_worker_and_the_sweep(
+    committed: Engine, account: Account, tmp_path: Path
+) -> None:
+    def swept() -> bool:
+        found = health.broker()
+        return found is not None and found.swept_at is not None
+
+    assert not health.worker_answers()
+    assert not swept()
+    beat = _process(committed, "beat", "-s", str(tmp_path / "beat"), "--loglevel=INFO")
+    with beat, _worker(committed):
+        _eventually(health.worker_answers)
+        _eventually(swept)
+    assert not health.worker_answers()
 
 
 def test_a_stop_in_the_middle_of_a_push_finishes_it(
