@@ -214,11 +214,14 @@ def drain(deploy: Deploy) -> Iterator[Evidence]:
 def record(deploy: Deploy) -> Iterator[Evidence]:
     """The nodes have answered, and the worker waits in Postgres to write that down."""
     instance = deploy.instance
-    worker = instance.process("worker")
+
+    def inside() -> bool:
+        return instance.waits_in_postgres(instance.process("worker"))
+
     with ExitStack() as agents:
         agents.enter_context(push(deploy))
         ids = [id_ for id_, _ in deploy.rollouts()]
         with _rows_locked(instance, "SELECT 1 FROM rollouts WHERE id = ANY(%s) FOR UPDATE", ids):
             agents.close()  # now they answer
-            with _inside(lambda: instance.waits_in_postgres(worker), "the worker waits") as found:
+            with _inside(inside, "the worker waits") as found:
                 yield found
