@@ -59,6 +59,7 @@ class Child:
         self.failures = 0
         self.restarts = 0
         self._started_at = 0.0
+        self._recorded = False
         self._restart_at: float | None = None
 
     @property
@@ -71,6 +72,7 @@ class Child:
         if self.program.prepare is not None:
             self.program.prepare()
         self._restart_at = None
+        self._recorded = False
         self._started_at = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -106,6 +108,7 @@ class Child:
         if self._restart_at is not None:
             return self._restart() if now >= self._restart_at else None
         if self.running():
+            self._record_late()
             return None
         if now - self._started_at > STABLE_SECONDS:
             self.failures = 0
@@ -120,9 +123,18 @@ class Child:
             self.start()
         except (OSError, LauncherError) as error:
             # A full disk, say: the supervisor must outlive it, the next try comes later.
+            if self.running():
+                # Only its record is missing. Another start would be a second process that nobody watches.
+                return f"{self.program.name} runs, but its record cannot be written yet ({error})."
             self._restart_at = time.monotonic() + LONGEST_DELAY_SECONDS
             return f"{self.program.name} cannot be started ({error}): trying again in {LONGEST_DELAY_SECONDS:g} s."
         return None
+
+    def _record_late(self) -> None:
+        """Write the record of a running program if that was not possible when it was started."""
+        if not self._recorded:
+            with suppress(OSError):
+                self._record()
 
     def ask_to_stop(self) -> None:
         """Send the stop signal without waiting."""
@@ -166,6 +178,7 @@ class Child:
             return
         content = {**asdict(process), "port": self.program.port, "restarts": self.restarts}
         write_private(record_path(self.data, self.program.name), json.dumps(content))
+        self._recorded = True
 
 
 def environment(data: DataDirectory, added: dict[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from launcher import children, instance_lock, processes
 from launcher.children import Child, Program
 from launcher.errors import StartFailedError
 from launcher.paths import DataDirectory
+from tests.edge.nodes import until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -110,6 +111,25 @@ def test_a_child_that_ends_is_started_again_later_and_later(data: DataDirectory)
         "starting it again in 0.5 s", "starting it again in 1 s", "starting it again in 2 s",
     ]  # fmt: skip
     assert lines[0].startswith("failing ended with status 3")
+
+
+def test_a_child_whose_record_cannot_be_written_is_not_started_twice(data: DataDirectory) -> None:
+    """What a full disk does: the program runs, the file that names it does not come about."""
+    child = Child(Program("sleeper", ["sh", "-c", "read line < /dev/zero"]), data)
+    child.start()
+    assert child.process is not None
+    child.process.kill()
+    child.process.wait()
+    place = data.records.with_name("elsewhere")
+    data.records.rename(place)
+    lines = []
+    until(lambda: lines.append(child.tend()) or child.restarts == 1, 10, "it is started again")
+    assert "its record cannot be written yet" in str(lines[-1])
+    started = child.process.pid
+    place.rename(data.records)
+    until(lambda: child.tend() or instance_lock.recorded(children.record_path(data, "sleeper")))
+    assert child.process.pid == started
+    child.stop()
 
 
 def test_a_failed_start_shows_the_last_lines_of_the_log(data: DataDirectory) -> None:
