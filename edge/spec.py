@@ -66,6 +66,14 @@ def read_spec(source: object) -> Spec:
     )
 
 
+def text_of(name: str, content: bytes) -> str:
+    """A file's content as text; raises SpecError if it is none."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise SpecError(f'"{name}" is not valid UTF-8 text.') from None
+
+
 def digest_field(fields: Fields, key: str) -> str:
     digest = fields.text(key)
     if not DIGEST.fullmatch(digest):

@@ -13,8 +13,9 @@ from typing import Any
 
 from edge.runtime import messages
 from edge.runtime.binary import Runtime
+from edge.runtime.bindings import fill_bindings
 from edge.runtime.schema import load
-from edge.spec import Binding, Module, Spec, SpecError
+from edge.spec import Module, Spec, SpecError, text_of
 
 # Request headers between the front and a cell. The front deletes whatever a visitor sends by them.
 PROTO_HEADER = "x-skerry-proto"
@@ -203,11 +204,11 @@ def _script(service: Any, build: Build) -> None:
     worker.compatibilityDate = build.compatibility_date
     worker.compatibilityFlags = list(spec.compatibility_flags)
     if spec.syntax == "service-worker":
-        worker.serviceWorkerScript = _text(main[0].name, build.files[main[0].digest])
+        worker.serviceWorkerScript = text_of(main[0].name, build.files[main[0].digest])
     else:
         modules = main + [one for one in spec.modules if one is not main[0]]
         _modules(worker.init("modules", len(modules)), modules, build.files)
-    _bindings(worker.init("bindings", len(build.spec.bindings)), build)
+    fill_bindings(worker.init("bindings", len(build.spec.bindings)), build.spec, build.files)
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:
@@ -215,35 +216,8 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
     for index, module in enumerate(modules):
         content = files[module.digest]
         slots[index].name = module.name
-        value = content if module.type in _BYTES_TYPES else _text(module.name, content)
+        value = content if module.type in _BYTES_TYPES else text_of(module.name, content)
         setattr(slots[index], _MODULE_FIELDS[module.type], value)
-
-
-def _bindings(slots: Any, build: Build) -> None:
-    for slot, binding in zip(slots, build.spec.bindings, strict=True):
-        slot.name = binding.name
-        _binding(slot, binding, build.files)
-
-
-def _binding(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:
-    match binding.type:
-        case "plain_text" | "secret_text":
-            slot.text = binding.value
-        case "wasm_module":
-            slot.wasmModule = files[str(binding.value)]
-        case "text_blob":
-            slot.text = _text(binding.name, files[str(binding.value)])
-        case "data_blob":
-            slot.data = files[str(binding.value)]
-        case _:
-            slot.json = json.dumps(binding.value)
-
-
-def _text(name: str, content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise SpecError(f'"{name}" is not valid UTF-8 text.') from None
 
 
 def _platform(service: Any, build: Build) -> None:
@@ -272,4 +246,4 @@ def _describer(service: Any, build: Build) -> None:
     files = {**build.files, main.digest: source.replace('"./script.js"', path).encode()}
     modules = [main, *build.spec.modules]
     _modules(worker.init("modules", len(modules)), modules, files)
-    _bindings(worker.init("bindings", len(build.spec.bindings)), build)
+    fill_bindings(worker.init("bindings", len(build.spec.bindings)), build.spec, build.files)

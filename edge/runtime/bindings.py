@@ -1,0 +1,28 @@
+"""What a script finds on `env`, as bindings of a cell's configuration."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edge.spec import Binding, Spec, text_of
+
+
+def fill_bindings(slots: Any, spec: Spec, files: Mapping[str, bytes]) -> None:
+    """Fill a worker's list of bindings, of the spec's length; `files` is content by digest."""
+    for slot, binding in zip(slots, spec.bindings, strict=True):
+        slot.name = binding.name
+        _fill(slot, binding, files)
+
+
+def _fill(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:
+    match binding.type:
+        case "plain_text" | "secret_text":
+            slot.text = binding.value
+        case "wasm_module":
+            slot.wasmModule = files[str(binding.value)]
+        case "text_blob":
+            slot.text = text_of(binding.name, files[str(binding.value)])
+        case "data_blob":
+            slot.data = files[str(binding.value)]
+        case _:
+            slot.json = json.dumps(binding.value)
