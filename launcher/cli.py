@@ -55,7 +55,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "down": lambda: up.down(data),
         "status": lambda: status.show(data, as_json=options.json),
         "env": lambda: environment.print_exports(data),
-        "url": lambda: environment.print_url(data, options.name),
+        "url": lambda: environment.print_url(data, options.name, https=options.https),
         "backup": lambda: backup.run(data, options.file.resolve()),
         "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
         "reset-password": lambda: password.reset(data, options.email),
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--data", type=Path, default=DEFAULT_DATA, metavar="DIR",
-        help="where this instance keeps everything (default: .skerry beside the launcher)",
+        help="where this instance keeps everything (default: .skerry in the checkout)",
     )  # fmt: skip
     top = argparse.ArgumentParser(prog="./skerry", description=DESCRIPTION, allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -112,15 +112,16 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("--json", action="store_true", help="for programs")
     command("env", 'Print shell exports that point wrangler here: eval "$(./skerry env)"')
     url = command("url", "Print the live URL of a script.")
-    url.add_argument("name", metavar="NAME")
+    url.add_argument("name", metavar="NAME", help="the script")
+    url.add_argument("--https", action="store_true", help="the one over HTTPS (see ./skerry trust)")
     saved = command("backup", "Write everything that an instance needs to come back into one file.")
-    saved.add_argument("file", type=Path, metavar="FILE")
+    saved.add_argument("file", type=Path, metavar="FILE", help="must not exist yet")
     _add_restore(command("restore", "Make an instance from a backup; then ./skerry up starts it."))
     forgotten = command(
         "reset-password",
         "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
     )
-    forgotten.add_argument("email", metavar="EMAIL")
+    forgotten.add_argument("email", metavar="EMAIL", help="the member's address")
     trusted = command("trust", "Let this machine believe the certificates of its live URLs.")
     trusted.add_argument("--remove", action="store_true", help="take that back")
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
@@ -146,13 +147,13 @@ def _add_up(command: argparse.ArgumentParser) -> None:
         "--http-port",
         type=_port,
         metavar="N",
-        help="scripts over HTTP (default: 8080; 0: any free)",
+        help="scripts over HTTP (default: 80, or 8080 when that is taken, for root only, or another port is given; 0: any free)",
     )
     command.add_argument(
         "--https-port",
         type=_port,
         metavar="N",
-        help="scripts over HTTPS (default: 8443; 0: any free)",
+        help="scripts over HTTPS (default: 443, or 8443 likewise; 0: any free)",
     )
     command.add_argument(
         "--nodes", type=_count, metavar="N", help="edge nodes on this machine (default: 1)"
@@ -161,7 +162,7 @@ def _add_up(command: argparse.ArgumentParser) -> None:
 
 
 def _add_restore(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("file", type=Path, metavar="FILE", help="what ./skerry backup wrote")
     command.add_argument(
         "--force",
         action="store_true",

@@ -6,13 +6,13 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from launcher import config, installation, instance_lock, ports, postgres, programs
+from launcher import config, https, installation, instance_lock, ports, postgres, programs
 from launcher.environment import OLDEST_NODE, node_version
 from launcher.errors import LauncherError
+from launcher.findings import FAIL, OK, WARN, Finding
 from launcher.paths import (
     NODE_22_BIN,
     ROOT,
@@ -23,21 +23,10 @@ from launcher.paths import (
     program_path,
 )
 
-OK, WARN, FAIL = "ok", "warn", "fail"
-
 # Fewer pending connections than this, and a burst at a cold script is answered with 503 (architecture.md).
 GOOD_SOMAXCONN = 4096
 # The installation takes 1.2 GB; PostgreSQL needs room for its log.
 LITTLE_DISK_BYTES, TOO_LITTLE_DISK_BYTES = 3 * 2**30, 512 * 2**20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    level: str
-    subject: str
-    text: str
 
 
 def run(data: DataDirectory) -> int:
@@ -60,6 +49,7 @@ def findings(data: DataDirectory) -> Iterator[Finding]:
     yield _somaxconn()
     yield _disk(data)
     yield from _ports(data)
+    yield from https.findings(data)
 
 
 def _system() -> Finding:
@@ -184,16 +174,11 @@ def _ports(data: DataDirectory) -> Iterator[Finding]:
     try:
         found = config.load(data.config)
         asked = [wish for wish in ports.wishes(found) if wish.default is not None]
-        for wish in asked:
-            port = found.ports.get(wish.name, wish.default)
-            if port is not None and not ports.is_free(port, wish.bind):
-                yield Finding(
-                    WARN,
-                    "ports",
-                    f"{port} ({wish.purpose}) is taken: ./skerry up will take the next free one",
-                )
-                return
+        chosen, notes = ports.choose(asked, found.ports)
     except LauncherError as error:
         yield Finding(FAIL, "ports", str(error))
         return
-    yield Finding(OK, "ports", "free")
+    for note in notes:
+        yield Finding(WARN, "ports", f"{note} Flags of ./skerry up choose others.")
+    if not notes:
+        yield Finding(OK, "ports", f"free: {', '.join(str(port) for port in chosen.values())}")

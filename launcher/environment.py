@@ -1,11 +1,15 @@
 """`./skerry env`: shell exports that point an unmodified wrangler, or an SDK, at this machine."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from launcher import ports, started
+from launcher.config import write_private
 from launcher.errors import LauncherError
 from launcher.paths import NODE_22_BIN, DataDirectory
 from launcher.programs import Instance
@@ -35,9 +39,25 @@ def variables(instance: Instance) -> dict[str, str]:
         "CREATE_CLOUDFLARE_TELEMETRY_DISABLED": "1",
         "CLOUDFLARE_CF_FETCH_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # Not in place of the usual authorities: beside them.
-        "NODE_EXTRA_CA_CERTS": str(instance.data.ca),
+        "NODE_EXTRA_CA_CERTS": str(_extra_authorities(instance.data)),
     }
+
+
+def _extra_authorities(data: DataDirectory) -> Path:
+    """A file with the instance's authority, for Node to trust beside the usual ones.
+
+    Node reads one file. Where the shell names one already, such as that of a company's proxy, both go into one: npm
+    would not get through that proxy any more.
+    """
+    given = Path(os.environ.get("NODE_EXTRA_CA_CERTS") or data.ca)
+    try:
+        ours, theirs = data.ca.read_text(), given.read_text()
+    except OSError:
+        return data.ca
+    if ours in theirs:
+        return given
+    write_private(data.authorities, f"{theirs.rstrip()}\n{ours}")
+    return data.authorities
 
 
 def node_version(program: str = "node") -> tuple[int, ...] | None:
@@ -63,12 +83,12 @@ def print_exports(data: DataDirectory) -> int:
     return 0
 
 
-def print_url(data: DataDirectory, script: str) -> int:
+def print_url(data: DataDirectory, script: str, *, https: bool) -> int:
     """`./skerry url NAME`: where a script answers."""
     instance = started.find(data)
     subdomain = started.call(instance, f"/workers/workers/{script}").get("subdomain") or {}
     url = subdomain.get("url")
     if not subdomain.get("enabled", True) or not url:
         raise LauncherError(f"{script} has no URL: its subdomain is off.")
-    print(url)
+    print(instance.origin(str(urlsplit(url).hostname), "https") if https else url)
     return 0

@@ -93,6 +93,11 @@ class DataDirectory:
         return self.certificates / "ca.key"
 
     @property
+    def authorities(self) -> Path:
+        """The authority after those that a shell's NODE_EXTRA_CA_CERTS had already."""
+        return self.certificates / "node-extra-ca.pem"
+
+    @property
     def certificate(self) -> Path:
         """What nodes of this machine show, with its key."""
         return self.certificates / "front.pem"

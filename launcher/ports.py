@@ -12,6 +12,14 @@ from launcher.errors import LauncherError, PortTakenError
 CONTROL, GATEWAY, POSTGRES, VALKEY = "control", "gateway", "postgres", "valkey"
 DEFAULT_CONTROL, DEFAULT_GATEWAY, DEFAULT_AGENT = 8700, 8701, 8710
 DEFAULT_HTTP, DEFAULT_HTTPS = 8080, 8443
+# What a URL means that names no port, such as those that wrangler prints.
+STANDARD_HTTP, STANDARD_HTTPS = 80, 443
+
+# net.ipv4.ip_unprivileged_port_start of a Linux that nobody changed.
+PRIVILEGED_BELOW = 1024
+# As the end of a sentence that begins with the port.
+TAKEN, FORBIDDEN = "is taken", "is for root to open"
+_OBSTACLES = {errno.EADDRINUSE: TAKEN, errno.EACCES: FORBIDDEN}
 
 # Below Linux's default range for outgoing connections (32768-60999), which could occupy a port while we are down.
 INTERNAL_PORTS = range(20_000, 32_000)
@@ -29,6 +37,8 @@ class Wish:
     demanded: int | None = None
     """The flag's value; 0 asks for any free port."""
     bind: str = LOOPBACK
+    best: int | None = None
+    """Taken instead of the default where it is free and may be opened, by an instance that remembers none."""
 
 
 def node_names(count: int) -> list[str]:
@@ -40,10 +50,11 @@ def wishes(config: Config, *, control: int | None = None, http: int | None = Non
     """Every port of an instance, those that people type first: they have the first choice.
 
     Who asks for any free port wants that for those without a flag too: instances that come and go
-    beside each other would take each other's defaults.
+    beside each other would take each other's defaults. Who asks for nothing gets visitors' own ports.
     """
     bind = config.bind
     other = 0 if control == 0 else None
+    plain = control is None and http is None and https is None
     found = [
         Wish(CONTROL, "the dashboard and the API", DEFAULT_CONTROL, "--port", control, bind),
     ]
@@ -51,9 +62,11 @@ def wishes(config: Config, *, control: int | None = None, http: int | None = Non
         first = position == 0
         found += [
             Wish(f"{node}.http", f"{node}'s HTTP", DEFAULT_HTTP + position,
-                 "--http-port", http if first else other, bind),
+                 "--http-port", http if first else other, bind,
+                 STANDARD_HTTP if plain and first else None),
             Wish(f"{node}.https", f"{node}'s HTTPS", DEFAULT_HTTPS + position,
-                 "--https-port", https if first else other, bind),
+                 "--https-port", https if first else other, bind,
+                 STANDARD_HTTPS if plain and first else None),
             Wish(f"{node}.agent", f"{node}'s agent", DEFAULT_AGENT + position, demanded=other, bind=bind),
         ]  # fmt: skip
     found.append(Wish(GATEWAY, "the gateway for nodes", DEFAULT_GATEWAY, demanded=other, bind=bind))
@@ -113,26 +126,30 @@ def choose(asked: Iterable[Wish], remembered: dict[str, int]) -> tuple[dict[str,
 
 def _choose_one(wish: Wish, remembered: int | None, used: set[int]) -> tuple[int, str]:
     if wish.demanded:
-        if wish.demanded in used or not is_free(wish.demanded, wish.bind):
+        if why := _in_the_way(wish.demanded, wish.bind, used):
+            by = " by another program" if why == TAKEN else ""
             raise PortTakenError(
-                f"Port {wish.demanded} ({wish.flag}) is taken by another program: choose another one."
+                f"Port {wish.demanded} ({wish.flag}) {why}{by}: choose another one."
             )
         return wish.demanded, ""
-    wanted = remembered or (None if wish.demanded == 0 else wish.default)
-    if wanted is None:
+    first = remembered or (None if wish.demanded == 0 else wish.best or wish.default)
+    if first is None:
         return _any_free(wish.bind, used), ""
-    if wanted not in used and is_free(wanted, wish.bind):
-        return wanted, ""
-    port = _next_free(wanted, wish, used)
-    note = "" if wish.default is None else f"Port {wanted} is taken: {wish.purpose} is on {port}."
+    why = _in_the_way(first, wish.bind, used)
+    if not why:
+        return first, ""
+    port = _next_free(first, wish, used)
+    note = "" if wish.default is None else f"Port {first} {why}: {wish.purpose} is on {port}."
     return port, note
 
 
 def _next_free(taken: int, wish: Wish, used: set[int]) -> int:
     if wish.default is None:
         return _any_free(wish.bind, used)
-    for port in range(taken + 1, min(taken + 1_000, 65_536)):
-        if port not in used and is_free(port, wish.bind):
+    # The ports beside 80 and 443 belong to other protocols.
+    start = taken + 1 if taken >= PRIVILEGED_BELOW else wish.default
+    for port in range(start, min(start + 1_000, 65_536)):
+        if not _in_the_way(port, wish.bind, used):
             return port
     return _any_free(wish.bind, used)
 
@@ -140,19 +157,24 @@ def _next_free(taken: int, wish: Wish, used: set[int]) -> int:
 def _any_free(bind: str, used: set[int]) -> int:
     # At random, so that two instances that start at the same moment hardly ever meet.
     for port in random.sample(INTERNAL_PORTS, k=500):
-        if port not in used and is_free(port, bind):
+        if not _in_the_way(port, bind, used):
             return port
     raise LauncherError("500 ports between 20000 and 32000 were tried and none is free.")
 
 
-def is_free(port: int, bind: str = LOOPBACK) -> bool:
-    """Whether a server could listen there now, and no other instance is about to.
+def _in_the_way(port: int, bind: str, used: set[int]) -> str:
+    return TAKEN if port in used else obstacle(port, bind)
 
-    Raises LauncherError for an address that this machine does not have, or a port it may not open.
+
+def obstacle(port: int, bind: str = LOOPBACK) -> str:
+    """What keeps a server from listening there now, TAKEN or FORBIDDEN; empty when nothing does.
+
+    A port that another instance is about to open is taken. Raises LauncherError for an address that this machine does
+    not have.
     """
     reservation = _reservation(port)
     if reservation is None:
-        return False
+        return TAKEN
     reservation.close()
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -162,9 +184,9 @@ def is_free(port: int, bind: str = LOOPBACK) -> bool:
             probe.bind((bind, port))
             probe.listen(1)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
+            if error.errno in _OBSTACLES:
+                return _OBSTACLES[error.errno]
             raise LauncherError(
                 f"Cannot listen on {bind} port {port}: {error.strerror}."
             ) from error
-    return True
+    return ""

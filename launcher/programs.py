@@ -22,6 +22,12 @@ class Instance:
     def address(self, port_name: str, scheme: str = "http") -> str:
         return f"{scheme}://{reachable(self.config.bind)}:{self.config.ports[port_name]}"
 
+    def origin(self, host: str, scheme: str = "http") -> str:
+        """Where the first node answers for a host name, as api/scripts/urls.py says it."""
+        port = self.config.ports[f"edge-1.{scheme}"]
+        standard = {"http": ports.STANDARD_HTTP, "https": ports.STANDARD_HTTPS}[scheme]
+        return f"{scheme}://{host}" + ("" if port == standard else f":{port}")
+
 
 def external_database() -> str | None:
     """DATABASE_URL with the driver named that is installed here; None: the embedded server is used."""
@@ -43,6 +49,16 @@ def embedded_servers() -> list[str]:
     return [name for name, replaced in wanted.items() if replaced is None]
 
 
+def apps_domain() -> str:
+    """Below it are the live URLs."""
+    return os.environ.get("SKERRY_APPS_DOMAIN", "localhost")
+
+
+def public_url(instance: Instance) -> str:
+    """Where people reach the dashboard."""
+    return os.environ.get("SKERRY_PUBLIC_URL", instance.address(ports.CONTROL))
+
+
 def settings(instance: Instance) -> dict[str, str]:
     """The environment of every process of the control plane."""
     config, data = instance.config, instance.data
@@ -56,9 +72,9 @@ def settings(instance: Instance) -> dict[str, str]:
         "SKERRY_PORT": str(config.ports[ports.CONTROL]),
         "SKERRY_GATEWAY_BIND": config.bind,
         "SKERRY_GATEWAY_PORT": str(config.ports[ports.GATEWAY]),
-        "SKERRY_APPS_DOMAIN": os.environ.get("SKERRY_APPS_DOMAIN", "localhost"),
+        "SKERRY_APPS_DOMAIN": apps_domain(),
         "SKERRY_APPS_HTTP_PORT": str(config.ports["edge-1.http"]),
-        "SKERRY_PUBLIC_URL": os.environ.get("SKERRY_PUBLIC_URL", instance.address(ports.CONTROL)),
+        "SKERRY_PUBLIC_URL": public_url(instance),
         **runtime_settings(),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from launcher import config, ports
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
-from launcher.programs import Instance, direct
+from launcher.programs import Instance, apps_domain, direct
 
 
 def find(data: DataDirectory) -> Instance:
@@ -29,6 +29,12 @@ def api_url(instance: Instance) -> str:
 
 def api_token(instance: Instance) -> str:
     return instance.data.api_token.read_text().strip()
+
+
+def any_hostname(instance: Instance) -> str:
+    """The host name of a script that is called NAME."""
+    subdomain = call(instance, "/workers/subdomain")["subdomain"]
+    return f"NAME.{subdomain}.{apps_domain()}"
 
 
 def call(instance: Instance, path: str) -> Any:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from launcher import config, instance_lock, nodes, processes
+from launcher import config, instance_lock, nodes, processes, programs, started
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
@@ -31,6 +31,8 @@ class InstanceStatus:
     data: str
     state: str
     """starting | running | stopping | stopped"""
+    urls: dict[str, str]
+    """Of what runs: dashboard, and live for scripts (with NAME in it); empty while it is stopped."""
     processes: list[ProcessStatus]
     nodes: list[nodes.NodeStatus]
 
@@ -53,7 +55,16 @@ def read(data: DataDirectory) -> InstanceStatus:
         key=lambda process: (process.name != "supervisor", -process.uptime_seconds, process.name)
     )
     instance = Instance(config.load(data.config), data)
-    return InstanceStatus(str(data.path), str(state), found, _nodes(instance) if supervisor else [])
+    urls, known = (_urls(instance), _nodes(instance)) if supervisor else ({}, [])
+    return InstanceStatus(str(data.path), str(state), urls, found, known)
+
+
+def _urls(instance: Instance) -> dict[str, str]:
+    try:
+        live = instance.origin(started.any_hostname(instance))
+    except (LauncherError, LookupError, FileNotFoundError):
+        return {}  # as below
+    return {"dashboard": programs.public_url(instance), "live": live}
 
 
 def _nodes(instance: Instance) -> list[nodes.NodeStatus]:
@@ -102,6 +113,7 @@ def _of_nodes(data: DataDirectory) -> list[ProcessStatus]:
 def table(found: InstanceStatus) -> str:
     """The status for people."""
     lines = [f"{found.data}: {found.state}"]
+    lines += [f"  {name:<16}{url}" for name, url in found.urls.items()]
     if found.processes:
         lines.append(
             f"  {'PROCESS':<16}{'STATE':<10}{'PID':>8}{'PORT':>7}{'UPTIME':>10}{'MEMORY':>9}  RESTARTS"

@@ -20,6 +20,12 @@ class SystemStore:
     folder: Path = Path("/usr/local/share/ca-certificates")
     arguments: tuple[str, ...] = ()
     """For update-ca-certificates."""
+    bundle: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    """What it writes, and programs read."""
+
+    def trusts(self, ca: Path) -> bool:
+        """Whether programs that read the list accept what this authority signed."""
+        return self.bundle.exists() and ca.read_text().strip() in self.bundle.read_text()
 
     def put(self, name: str, ca: Path) -> str:
         target = self.folder / f"{name}.crt"

@@ -185,20 +185,20 @@ def _echo(log: Path, position: int) -> int:
 
 
 def _summary(instance: Instance, prepared: Prepared, seconds: float) -> str:
-    dashboard = os.environ.get("SKERRY_PUBLIC_URL", instance.address(ports.CONTROL))
+    dashboard = programs.public_url(instance)
     hint = ""
     if prepared.setup_token is not None:
         dashboard += f"/setup?token={prepared.setup_token}"
         hint = "\n              (makes the administrator; valid until there is one)"
-    apps = programs.settings(instance)["SKERRY_APPS_DOMAIN"]
-    subdomain = started.call(instance, "/workers/subdomain")["subdomain"]
+    name = started.any_hostname(instance)
     flag = instance.data.flag
     stop = "Ctrl-C" if sys.stdout.isatty() else f"./skerry down{flag}"
     return f"""
 Skerry is up, after {seconds:.1f} s.
 
   Dashboard   {dashboard}{hint}
-  Live URLs   http://NAME.{subdomain}.{apps}:{instance.config.ports["edge-1.http"]}
+  Live URLs   {instance.origin(name)}
+              {instance.origin(name, "https")} (once trusted: ./skerry trust{flag})
   wrangler    eval "$(./skerry env{flag})"   and then, in a Workers project: npx wrangler deploy
   Logs        {instance.data.logs}
   Stop        {stop}

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from launcher import authority, trust
 from launcher.errors import LauncherError
@@ -23,9 +22,7 @@ def verified(data: DataDirectory, ca: Path | None = None) -> str:
 
 
 def names(data: DataDirectory) -> list[str]:
-    found = x509.load_pem_x509_certificate(data.certificate.read_bytes())
-    shown = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    return shown.value.get_values_for_type(x509.DNSName)
+    return authority.names(authority.load(data.certificate))
 
 
 def test_it_is_made_once_and_a_certificate_for_every_change(data: DataDirectory) -> None:
@@ -69,17 +66,20 @@ def test_the_system_is_told_and_told_again(data: DataDirectory, tmp_path: Path) 
     for folder in folders.values():
         folder.mkdir()
     flags = [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
-    store = trust.SystemStore(folders["localcertsdir"], tuple(flags))
     everything = folders["etccertsdir"] / "ca-certificates.crt"
+    store = trust.SystemStore(folders["localcertsdir"], tuple(flags), everything)
+    assert not store.trusts(data.ca)
     name, ca = trust.name_of(data), data.ca.read_text()
 
     assert store.put(name, data.ca) == f"Trusted by this system: {store.folder}/{name}.crt"
     assert ca in everything.read_text()
+    assert store.trusts(data.ca)
     assert stat.S_IMODE((store.folder / f"{name}.crt").stat().st_mode) == 0o644
     # The list that programs read is what makes the difference.
     assert "OK" in verified(data, everything)
     assert store.remove(name).startswith("No longer trusted by this system")
     assert ca not in everything.read_text()
+    assert not store.trusts(data.ca)
     assert store.remove(name).startswith("This system did not trust it")
 
 

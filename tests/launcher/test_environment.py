@@ -45,6 +45,24 @@ def test_a_shell_reads_back_every_value(instance: Instance) -> None:
     assert found["WRANGLER_AUTH_DOMAIN"] == "127.0.0.1:8700"
 
 
+def test_authorities_that_the_shell_has_already_stay(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    instance.data.certificates.mkdir()
+    instance.data.ca.write_text("ours\n")
+    theirs = tmp_path / "proxy.pem"
+    theirs.write_text("the proxy's")
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(theirs))
+    both = environment.variables(instance)["NODE_EXTRA_CA_CERTS"]
+    assert Path(both).read_text() == "the proxy's\nours\n"
+    # Evaluated once more in the same shell.
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", both)
+    assert environment.variables(instance)["NODE_EXTRA_CA_CERTS"] == both
+    for nothing in ("", str(tmp_path / "gone.pem")):
+        monkeypatch.setenv("NODE_EXTRA_CA_CERTS", nothing)
+        assert environment.variables(instance)["NODE_EXTRA_CA_CERTS"] == str(instance.data.ca)
+
+
 @pytest.mark.parametrize("version", [None, (20, 20), (22, 11)])
 def test_an_old_or_missing_node_gets_ours_first_in_the_path(
     instance: Instance, version: tuple[int, ...] | None
@@ -88,5 +106,5 @@ def test_status_of_an_instance_that_does_not_run(
 ) -> None:
     assert cli.main(["status", "--json", "--data", str(data.path)]) == 3
     assert json.loads(capsys.readouterr().out) == {
-        "data": str(data.path), "state": "stopped", "processes": [], "nodes": [],
+        "data": str(data.path), "state": "stopped", "urls": {}, "processes": [], "nodes": [],
     }  # fmt: skip

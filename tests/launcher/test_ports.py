@@ -1,12 +1,18 @@
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from launcher import ports
 from launcher.config import Config
 from launcher.errors import LauncherError, PortTakenError
+from launcher.paths import ROOT
 from launcher.ports import Wish
 
 
@@ -84,7 +90,7 @@ def test_the_same_port_in_two_flags_is_refused(free_port: int) -> None:
 
 def test_an_address_that_is_not_ours_is_explained(free_port: int) -> None:
     with pytest.raises(LauncherError, match=r"Cannot listen on 192\.0\.2\.1"):
-        ports.is_free(free_port, "192.0.2.1")
+        ports.obstacle(free_port, "192.0.2.1")
 
 
 def test_every_node_gets_three_ports_and_the_flags_go_to_the_first() -> None:
@@ -93,6 +99,54 @@ def test_every_node_gets_three_ports_and_the_flags_go_to_the_first() -> None:
     assert wishes["edge-2.http"].demanded is None
     assert wishes["edge-2.https"].default == ports.DEFAULT_HTTPS + 1
     assert {"edge-1.agent", "edge-2.agent", "gateway", "postgres", "valkey"} <= wishes.keys()
+
+
+def test_visitors_ports_are_for_whoever_asks_for_none() -> None:
+    plain = {wish.name: wish.best for wish in ports.wishes(Config(nodes=2))}
+    assert {name: best for name, best in plain.items() if best} == {
+        "edge-1.http": 80,
+        "edge-1.https": 443,
+    }
+    for flags in ({"control": 0}, {"control": 8701}, {"http": 8081}, {"https": 0}):
+        assert [wish.best for wish in ports.wishes(Config(), **flags) if wish.best] == []
+
+
+def test_the_best_port_comes_before_the_default_and_after_what_is_remembered(
+    free_port: int,
+) -> None:
+    wish = Wish("edge-1.http", "edge-1's HTTP", 8080, best=free_port)
+    assert ports.choose([wish], {}) == ({"edge-1.http": free_port}, [])
+    remembered = {"edge-1.http": free_port}
+    assert ports.choose([replace(wish, best=80)], remembered) == (remembered, [])
+
+
+def test_a_port_of_root_gives_way_to_the_default_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    probe = ports.obstacle
+    monkeypatch.setattr(
+        ports, "obstacle", lambda port, bind: ports.FORBIDDEN if port == 80 else probe(port, bind)
+    )
+    wish = Wish("edge-1.http", "edge-1's HTTP", free_port, best=80)
+    note = f"Port 80 is for root to open: edge-1's HTTP is on {free_port}."
+    assert ports.choose([wish], {}) == ({"edge-1.http": free_port}, [note])
+    # One that root started once and that somebody else starts now.
+    assert ports.choose([wish], {"edge-1.http": 80}) == ({"edge-1.http": free_port}, [note])
+    with pytest.raises(
+        PortTakenError, match=r"^Port 80 \(--http-port\) is for root to open: choose"
+    ):
+        ports.choose([replace(wish, flag="--http-port", demanded=80)], {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_root_may_open_others_may_not() -> None:
+    """The kernel's own answer, to a process that gave up its rights."""
+    asked = "import os; from launcher import ports; os.setuid(65534); print(ports.obstacle(1))"
+    told = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    limit = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    assert told.stdout.strip() == (ports.FORBIDDEN if limit > 1 else "")
 
 
 def test_replaced_servers_need_no_port() -> None:
