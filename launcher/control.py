@@ -146,11 +146,19 @@ async def _run(one: Server) -> int:
     return 0
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m launcher.control")
+def argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m launcher.control",
+        description="The control plane: API, dashboard and the gateway for nodes, in one process or one each.",
+    )
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)"
     )
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    parser = argument_parser()
     parts = parser.parse_args(arguments).parts or PARTS
     if unknown := sorted(set(parts) - set(PARTS)):
         parser.error(f"unknown: {', '.join(unknown)}")

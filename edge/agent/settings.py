@@ -59,18 +59,7 @@ class Settings:
 
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError, or exits with argparse's message."""
-    parser = argparse.ArgumentParser(prog="python -m edge.agent")
-    parser.add_argument("--dir", required=True, type=Path)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--bind", default="127.0.0.1")
-    parser.add_argument("--http-port", required=True, type=int)
-    parser.add_argument("--https-port", required=True, type=int)
-    parser.add_argument("--agent-port", required=True, type=int)
-    parser.add_argument("--advertise")
-    parser.add_argument("--control")
-    parser.add_argument("--join")
-    parser.add_argument("--stop-all-on-exit", action="store_true")
-    given = parser.parse_args(arguments)
+    given = argument_parser().parse_args(arguments)
     return Settings(
         directory=given.dir,
         name=given.name,
@@ -96,6 +85,45 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """What differs from node to node."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edge.agent",
+        description="A node: serves visitors on its HTTP and HTTPS ports, runs what the control plane decides.",
+    )
+    add = parser.add_argument
+    add("--dir", required=True, type=Path, help="all state of the node (required)")
+    add("--name", required=True, help="its name in the dashboard, given when it joins (required)")
+    add(
+        "--bind",
+        default="127.0.0.1",
+        metavar="ADDR",
+        help="address to listen on (default: %(default)s)",
+    )
+    add("--http-port", required=True, type=int, metavar="N", help="scripts over HTTP (required)")
+    add("--https-port", required=True, type=int, metavar="N", help="scripts over HTTPS (required)")
+    add(
+        "--agent-port",
+        required=True,
+        type=int,
+        metavar="N",
+        help="pushes of the control plane (required)",
+    )
+    add(
+        "--advertise",
+        metavar="URL",
+        help="by which the control plane reaches the agent (default: --bind and --agent-port)",
+    )
+    add("--control", metavar="URL", help="the control plane's gateway; remembered")
+    add("--join", metavar="TOKEN", help="join token, for the first start")
+    add(
+        "--stop-all-on-exit",
+        action="store_true",
+        help="end front and cells with the agent, as a container needs it; else they serve on",
+    )
+    return parser
 
 
 def default_max_cells() -> int:

@@ -1,9 +1,12 @@
 """Documentation as it can be checked: what is there is described, and nothing that is gone."""
 
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from launcher import cli, reference
 from tests.platform import ROOT
 
 
@@ -24,6 +27,81 @@ def _variables() -> set[str]:
         str(alias.choices[0]) if hasattr(alias, "choices") else f"SKERRY_{name.upper()}"
         for name, alias in aliases.items()
     }
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    from api.settings import Settings  # noqa: PLC0415
+    from edge.agent.settings import read_settings  # noqa: PLC0415
+
+    flags = shlex.split("--dir d --name n --http-port 1 --https-port 2 --agent-port 3")
+    node, control = vars(read_settings(flags, {})), Settings.model_fields
+    compared = []
+    for names, defaults in re.findall(r"^\| (`SKERRY_.*?) \| (.*?) \|", _page("settings.md"), re.M):
+        for name, shown in zip(_names(names), defaults.split(", "), strict=False):
+            of_node = name in node and name not in control
+            default = node[name] if of_node else control[name].default if name in control else None
+            if isinstance(default, (int, float)) and shown.replace(",", "").isdigit():
+                compared.append(name)
+                assert default == int(shown.replace(",", "")), name
+    assert {"port", "gateway_port", "deploy_wait_seconds", "slots", "cell_heap_mib"} <= set(
+        compared
+    )
+    assert len(compared) > 20
+
+
+def _names(cell: str) -> list[str]:
+    """The fields of `SKERRY_BIND`, `SKERRY_PORT`."""
+    return [name.lower() for name in re.findall(r"`SKERRY_(\w+)`", cell)]
+
+
+def test_every_variable_that_a_node_reads_is_described() -> None:
+    # What processes tell each other: who they belong to, and which sockets they inherit.
+    inner = {"SKERRY_NODE", "SKERRY_ROLE", "SKERRY_HTTP_FD", "SKERRY_HTTPS_FD"}
+    read = _in_sources(r'"(SKERRY_[A-Z_]+)"', "edge")
+    assert {"SKERRY_SLOTS", "SKERRY_SANDBOX"} <= read
+    assert read - inner - _in_backquotes(_page("settings.md")) == set()
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    stale = [
+        name
+        for name, text in reference.pages().items()
+        if (ROOT / "docs" / "reference" / name).read_text() != text
+    ]
+    assert stale == [], "run .venv/bin/python -m launcher.reference"
+
+
+def test_every_command_and_option_says_what_it_is_for() -> None:
+    commands = reference.subcommands(cli.parser())
+    assert {"up", "url", "doctor"} <= commands.keys()
+    for name, command in commands.items():
+        assert command.description, name
+        assert [option.dest for option in command._actions if not option.help] == [], name
+    script = (ROOT / "skerry").read_text()
+    (named,) = re.findall(r"^# Commands: (.*?) \(", script, re.M)
+    assert set(named.split()) == commands.keys()
+    readme = (ROOT / "README.md").read_text().split("## What works")[0]
+    assert [name for name in commands if not re.search(rf"`(\./skerry )?{name}\b", readme)] == []
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text())
+    ]
+    assert len(links) > 40
+    assert [f"{page.name}: {link}" for page, link in links if not _leads(page, link)] == []
+
+
+def _leads(page: Path, link: str) -> bool:
+    name, _, heading = link.partition("#")
+    target = page.parent / name if name else page
+    if not heading or target.suffix != ".md":
+        return target.exists()
+    titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+    return heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def _problems(problem: Any) -> Iterator[Any]:
