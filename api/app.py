@@ -9,6 +9,7 @@ from sqlalchemy import text
 from starlette.staticfiles import StaticFiles
 
 from api.accounts import endpoints as accounts
+from api.assets import endpoints as assets
 from api.db import DB
 from api.deployments.endpoints import (
     deployments,
@@ -58,6 +59,7 @@ def create_app() -> FastAPI:
         scripts.router,
         versions.router,
         nodes.router,
+        assets.router,
         uploads.router,
         deployments.router,
         secrets.router,

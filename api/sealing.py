@@ -1,5 +1,6 @@
 """Encryption at rest: what is secret in Postgres is sealed with a key that is not in Postgres."""
 
+import hmac
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -45,3 +46,21 @@ def unseal(sealed: bytes) -> str:
             "A stored secret cannot be decrypted: the master key is not the one it was sealed with. "
             "Nothing was changed. Put the right key into SKERRY_MASTER_KEY_FILE and start again."
         ) from error
+
+
+def sign(text: str) -> bytes:
+    """A signature that only this installation can make (HMAC-SHA256 under the first master key)."""
+    return _signatures(text)[0]
+
+
+def verify(text: str, signature: bytes) -> bool:
+    """Whether `sign` made it, with any of the master keys."""
+    return any(hmac.compare_digest(signature, one) for one in _signatures(text))
+
+
+def _signatures(text: str) -> list[bytes]:
+    lines = settings().master_key_file.read_bytes().split()
+    return [
+        hmac.digest(line, b"skerry signature\0" + text.encode(errors="replace"), "sha256")
+        for line in lines
+    ]

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     upload_size_limit_bytes: int = 160 * 1024 * 1024
     variable_size_limit_bytes: int = 5 * 1024
     variable_count_limit: int = 128
+    # Cloudflare's limits of static assets, per file and per version.
+    asset_size_limit_bytes: int = 25 * 1024 * 1024
+    asset_count_limit: int = 20_000
     # Twice what a start may take on a busy small machine; the node's check gives up at 10 s.
     check_timeout_seconds: float = 20.0
 

@@ -13,8 +13,6 @@ _PRODUCTS = [
     (rf"{_ACCOUNT}/workflows", "Workflows are"),
     (rf"{_ACCOUNT}/workers/dispatch/", "Workers for Platforms is"),
     (rf"{_ACCOUNT}/workers/durable_objects/", "Durable Objects are"),
-    (rf"{_ACCOUNT}/workers/assets/", "Static assets are"),
-    (rf"{_ACCOUNT}/workers/scripts/[^/]+/assets-upload-session", "Static assets are"),
     (rf"{_ACCOUNT}/workers/scripts/[^/]+/tails", "Live tails are"),
     (rf"{_ACCOUNT}/workers/scripts/[^/]+/schedules", "Cron triggers are"),
     (rf"{_ACCOUNT}/workers/scripts/[^/]+/(routes|domains)", "Routes and custom domains are"),

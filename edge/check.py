@@ -15,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from edge.runtime import messages, preview
@@ -88,11 +89,13 @@ def start(runtime: Runtime, build: Build) -> dict[str, object]:
     """Start the build and say what it exports."""
     ends = time.monotonic() + STARTUP_SECONDS
     sandbox = find_sandbox(runtime)
+    build = replace(build, assets_folder=sandbox.empty_folder)
     trial = start_once(runtime, check_config(runtime, build), STARTUP_SECONDS, "/", sandbox)
     newest = newest_date_in(trial.stderr)
     if newest and not trial.started:
         # Cheaper than asking the binary for its newest date each time: few scripts are that new.
-        build = Build(build.spec, build.files, effective_date(build.compatibility_date, newest))
+        newer = effective_date(build.compatibility_date, newest)
+        build = replace(build, compatibility_date=newer)
         left = max(ends - time.monotonic(), 0.1)
         trial = start_once(runtime, check_config(runtime, build), left, "/", sandbox)
     if trial.timed_out:
@@ -105,8 +108,13 @@ def start(runtime: Runtime, build: Build) -> dict[str, object]:
 def answer_once(runtime: Runtime, build: Build, asked: preview.Asked) -> dict[str, object]:
     """Start the build and let it answer one request."""
     newest = newest_date(runtime)
-    build = Build(build.spec, build.files, effective_date(build.compatibility_date, newest))
-    shown = preview.run(runtime, build, asked, STARTUP_SECONDS, find_sandbox(runtime))
+    sandbox = find_sandbox(runtime)
+    build = replace(
+        build,
+        compatibility_date=effective_date(build.compatibility_date, newest),
+        assets_folder=sandbox.empty_folder,
+    )
+    shown = preview.run(runtime, build, asked, STARTUP_SECONDS, sandbox)
     if shown.timed_out:
         return _refused("Script startup exceeded time limit")
     if not shown.started:

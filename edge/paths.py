@@ -34,7 +34,7 @@ class NodePaths:
 
     def make(self) -> None:
         """Create the folders, open to nobody else."""
-        folders = (self.root, self.sockets, self.modules, self.front, self.cells)
+        folders = (self.root, self.sockets, self.modules, self.assets, self.front, self.cells)
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owned(self.sockets, 0o077)
@@ -45,6 +45,8 @@ class NodePaths:
             self.doors.mkdir(mode=0o700)
             self.doors.chmod(0o711)
         self._owned(self.doors, 0o066)
+        for place in self.mount_points:
+            place.mkdir(mode=0o711, exist_ok=True)
 
     def _owned(self, folder: Path, forbidden: int) -> None:
         """Others may have made it before us where everybody may write."""
@@ -58,6 +60,12 @@ class NodePaths:
         """What a cell may reach, and all it may: mounted into every sandbox, and so outside of
         NODE_DIR, where a cell's user cannot come."""
         return Path(tempfile.gettempdir()) / f"skerry-{_name_of(self.root)}-doors"
+
+    @property
+    def mount_points(self) -> tuple[Path, ...]:
+        """Empty here. In a cell's own view folders of NODE_DIR are mounted on them, which its user
+        could not come to otherwise."""
+        return (self.doors / "mount-0", self.doors / "mount-1")
 
     @property
     def egress_socket(self) -> Path:
@@ -94,6 +102,10 @@ class NodePaths:
     @property
     def modules(self) -> Path:
         return self.root / "modules"
+
+    @property
+    def assets(self) -> Path:
+        return self.root / "assets"
 
     @property
     def front(self) -> Path:

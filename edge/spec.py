@@ -1,6 +1,7 @@
 """The spec: what one cell is built from, as it travels from the control plane (SPEC of the contract)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.wire import Fields, WireError
@@ -9,6 +10,8 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 MODULE_TYPES = frozenset({"esm", "cjs", "text", "data", "json", "wasm"})
 FILE_BINDING_TYPES = frozenset({"wasm_module", "text_blob", "data_blob"})
+# Bindings that name something of the cell's own and carry nothing.
+BARE_BINDING_TYPES = frozenset({"assets"})
 
 
 class SpecError(ValueError):
@@ -31,18 +34,30 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class Assets:
+    """The static files of a version: a file that lists them, and how they are served."""
+
+    manifest: str
+    """Digest of a JSON object of digests by path."""
+    config: Mapping[str, object]
+    """As workerd's `AssetsService.config` wants it."""
+
+
+@dataclass(frozen=True)
 class Spec:
     version_id: str
     script_name: str
     syntax: str
     main_module: str
+    """Empty when there is no script: then `assets` answer alone."""
     compatibility_date: str
     compatibility_flags: tuple[str, ...]
     modules: tuple[Module, ...]
     bindings: tuple[Binding, ...]
+    assets: Assets | None = None
 
     def digests(self) -> frozenset[str]:
-        """Every file this spec needs before it can start."""
+        """Every file that goes into the configuration of its cell."""
         files = {module.digest for module in self.modules}
         files |= {str(one.value) for one in self.bindings if one.type in FILE_BINDING_TYPES}
         return frozenset(files)
@@ -63,7 +78,18 @@ def read_spec(source: object) -> Spec:
         compatibility_flags=fields.texts("compatibility_flags"),
         modules=fields.objects("modules", _module),
         bindings=fields.objects("bindings", _binding),
+        assets=_assets(fields),
     )
+
+
+def _assets(spec: Fields) -> Assets | None:
+    if spec.get("assets") is None:
+        return None
+    fields = Fields(spec.get("assets"), f"{spec.where}.assets")
+    config = fields.get("config")
+    if not isinstance(config, dict):
+        raise WireError(f"{fields.where}.config must be an object")
+    return Assets(digest_field(fields, "manifest"), config)
 
 
 def text_of(name: str, content: bytes) -> str:
@@ -99,6 +125,8 @@ def _binding(fields: Fields) -> Binding:
         value = fields.get("json")
     elif kind == "version_metadata":
         value = {key: fields.optional_text(key) or "" for key in ("id", "tag", "timestamp")}
+    elif kind in BARE_BINDING_TYPES:
+        value = None
     elif kind in FILE_BINDING_TYPES:
         value = digest_field(fields, "digest")
     else:

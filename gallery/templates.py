@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ CATEGORIES = {
     "traffic": "Traffic",
     "pages": "Web pages",
     "streaming": "Streaming",
+    "sites": "Sites",
 }
 # What a template can bind, and what a person calls it.
 KINDS = {"plain_text": "variable", "secret_text": "secret"}
@@ -95,6 +97,8 @@ class Template:
     curl: str = f"curl {_URL}"
     """A command that shows what the Worker does; a secret stands in it as `$NAME`."""
     main_module: str = "index.js"
+    assets: Mapping[str, Any] | None = None
+    """How the files of `public/` are served, in the runtime's words; None when there are none."""
     order: int = 100
 
     @property
@@ -104,6 +108,13 @@ class Template:
     @property
     def bundle_path(self) -> Path:
         return BUILD / self.name / self.main_module
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The static files by path."""
+        public = HERE / self.name / "public"
+        found = sorted(path for path in public.rglob("*") if path.is_file())
+        return {f"/{path.relative_to(public).as_posix()}": path.read_bytes() for path in found}
 
     @property
     def source(self) -> str:
@@ -119,6 +130,8 @@ class Template:
     def creates(self) -> str:
         """What comes into being: `1 Worker, 2 variables, 1 secret`."""
         counts = Counter(KINDS[binding.type] for binding in self.bindings)
+        if self.files:
+            counts["static file"] = len(self.files)
         return ", ".join(["1 Worker", *(_counted(counts[kind], kind) for kind in counts)])
 
     def bundle(self) -> bytes:
@@ -149,6 +162,8 @@ class Template:
             raise ValueError("a template is a folder named like-this with src/index.js")
         if not self.categories or not set(self.categories) <= CATEGORIES.keys():
             raise ValueError(f"`categories` is one or more of {', '.join(CATEGORIES)}")
+        if bool(self.files) != (self.assets is not None):
+            raise ValueError("files in public/ need `assets`, and `assets` needs files there")
         if _URL not in self.curl:
             raise ValueError(f"`curl` must ask {_URL}")
         for binding in self.bindings:

@@ -3,6 +3,7 @@
 import structlog
 
 from api import health
+from api.assets import service as assets
 from api.db import transaction
 from api.deployments import rollouts
 from api.queue import send
@@ -28,6 +29,7 @@ def sweep() -> None:
 def prune() -> None:
     """Delete modules that no version refers to any more."""
     with transaction() as session:
+        assets.prune_sessions(session)
         pruned = versions.prune_modules(session)
     if pruned:
         log.info("modules_pruned", count=pruned)

@@ -14,7 +14,9 @@ SECRET_KINDS = frozenset({"secret_text", "secret_key"})
 VARIABLE_KINDS = frozenset({"plain_text", "json"})
 # Content of a service-worker script, referred to by the name of a part of the upload.
 PART_KINDS = frozenset({"wasm_module", "text_blob", "data_blob"})
-SUPPORTED_KINDS = VARIABLE_KINDS | PART_KINDS | {"secret_text", "version_metadata", "inherit"}
+SUPPORTED_KINDS = (
+    VARIABLE_KINDS | PART_KINDS | {"secret_text", "version_metadata", "inherit", "assets"}
+)
 
 _NAME_LENGTH_MAX = 512
 # Anything goes into `env`, but control characters and half a surrogate pair only ever come from a
@@ -114,6 +116,7 @@ _CHECKS = {
     "secret_text": _check_text,
     "json": _check_json,
     "version_metadata": _nothing,
+    "assets": _nothing,
     "inherit": _check_inherit,
     **dict.fromkeys(PART_KINDS, _check_part),
 }
@@ -123,6 +126,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "secret_text": ("text",),
     "json": ("json",),
     "version_metadata": (),
+    "assets": (),
     "inherit": ("old_name",),
     **dict.fromkeys(PART_KINDS, ("part",)),
 }

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from api.accounts import service as accounts
 from api.accounts.actor import Actor
 from api.accounts.models import Account
+from api.assets import service as assets
 from api.clock import now
 from api.db import transaction
 from api.deployments import rollouts as rollout_service, service as deployments
@@ -155,15 +156,20 @@ def _upload(
 ) -> Deployed:
     """Resolve bindings (transaction), start the bundle once (none), write it (transaction)."""
     with transaction() as session:
-        before = scripts.find(session, account_id, name)
-        prepared = versions.resolved(session, before, upload)
+        prepared = _prepared(session, account_id, name, upload)
     start = checking.start_once(prepared, script_name=name)
     with transaction() as session:
         # Again: a secret may have been set while the bundle was starting.
-        prepared = versions.resolved(session, scripts.find(session, account_id, name), upload)
+        prepared = _prepared(session, account_id, name, upload)
         deployed = write(session, prepared, start)
     warnings = [*upload.warnings, *start.warnings]
     return Deployed(deployed.script, deployed.version, deployed.deployment, warnings)
+
+
+def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> Upload:
+    """The upload with everything that it keeps, inherits or has uploaded before."""
+    with_bindings = versions.resolved(session, scripts.find(session, account_id, name), upload)
+    return assets.resolved(session, account_id, name, with_bindings)
 
 
 # --- deploying --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.accounts.actor import Actor
+from api.assets import service as assets
 from api.bindings.kinds import check_bindings
 from api.db import transaction
 from api.deployments import service as deployments
@@ -97,7 +98,9 @@ def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewR
     """Ask an upload once, with the bindings that it keeps and inherits; nothing is stored."""
     with transaction() as session:
         script = scripts.get(session, account_id, name)
-        upload = versions.resolved(session, script, upload)
+        upload = assets.resolved(
+            session, account_id, name, versions.resolved(session, script, upload)
+        )
         origin = urls.origin(urls.hostname(script))
     return run_once(upload, request, script_name=name, origin=origin)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from api import ids
+from api.versions.assets import Assets, WantedAssets
 
 SOURCE_MAP = "sourcemap"
 # Content types of the parts (cloudflare-api.md, section 3) → the type of module a cell is given.
@@ -43,6 +44,7 @@ class Upload:
     """A bundle on its way in: checked in form, not yet started."""
 
     main_module: str
+    """Empty for static assets without a script."""
     modules: list[UploadedModule]
     syntax: str = "modules"  # or "service-worker"
     bindings: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +55,9 @@ class Upload:
     tag: str = ""
     triggered_by: str = "upload"
     options: dict[str, Any] = field(default_factory=dict)
+    wanted_assets: WantedAssets | None = None
+    assets: Assets | None = None
+    """Static files, once `wanted_assets` is resolved."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -65,11 +70,16 @@ class Upload:
         listing = [self.main_module, self.syntax] + [
             [module.name, module.type, module.digest] for module in self.modules
         ]
+        if self.assets:
+            listing.append(["assets", self.assets.manifest, json.dumps(self.assets.config)])
         canonical = json.dumps(listing, ensure_ascii=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
     def with_bindings(self, bindings: list[dict[str, Any]]) -> "Upload":
         return replace(self, bindings=bindings)
+
+    def with_assets(self, assets: Assets | None) -> "Upload":
+        return replace(self, assets=assets)
 
     def annotated(self, *, message: str, tag: str, triggered_by: str) -> "Upload":
         return replace(self, message=message, tag=tag, triggered_by=triggered_by)

@@ -69,6 +69,7 @@ def spec_of_upload(upload: Upload, script_name: str) -> dict[str, Any]:
         "bindings": [cell_binding(binding, digests) for binding in upload.bindings],
         "version_id": "00000000-0000-0000-0000-000000000000",
         "script_name": script_name,
+        "assets": upload.assets and upload.assets.as_json(),
     }
 
 

@@ -11,13 +11,13 @@ from api.bindings.kinds import check_bindings
 from api.clock import now
 from api.errors import NotSupported, ScriptRejected, TooLarge, UploadMalformed
 from api.settings import settings
+from api.versions.assets import WantedAssets, read_wanted
 from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
 
 # What Cloudflare runs a script with that names no date.
 OLDEST_DATE = "2021-11-02"
 # Keys that mean a product Skerry does not have yet, with the words for it.
 _NOT_YET = {
-    "assets": "Static assets are",
     "migrations": "Durable Objects (`migrations`) are",
     "exports": "Durable Objects (`exports`) are",
     "containers": "Containers are",
@@ -69,15 +69,18 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
     """
     _refuse_products(metadata)
     modules = [part for part in parts if part.type != SOURCE_MAP]
-    syntax, main = _entry(metadata, modules)
+    wanted_assets = read_wanted(metadata)
+    syntax, main = _entry(metadata, modules, alone=wanted_assets is not None)
     _check_size(modules)
     date_text, flags = _compatibility(metadata)
     annotations = _mapping(metadata, "annotations")
+    bindings = check_bindings(metadata.get("bindings") or [])
+    _check_assets_binding(bindings, wanted_assets, main)
     return Upload(
         main_module=main,
         syntax=syntax,
         modules=modules,
-        bindings=check_bindings(metadata.get("bindings") or []),
+        bindings=bindings,
         keep_bindings=_strings(metadata, "keep_bindings"),
         compatibility_date=date_text,
         compatibility_flags=flags,
@@ -85,6 +88,7 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
         tag=_text(annotations, "workers/tag", 100),
         triggered_by=_text(annotations, "workers/triggered_by", 100) or "upload",
         options=_options(metadata),
+        wanted_assets=wanted_assets,
         warnings=[
             f"{words} are stored but have no effect in Skerry yet."
             for key, words in _WITHOUT_EFFECT.items()
@@ -102,8 +106,26 @@ def _refuse_products(metadata: dict[str, Any]) -> None:
             )
 
 
-def _entry(metadata: dict[str, Any], modules: list[UploadedModule]) -> tuple[str, str]:
-    """Syntax and name of the main module."""
+def _check_assets_binding(
+    bindings: list[dict[str, Any]], wanted: WantedAssets | None, main: str
+) -> None:
+    names = [binding["name"] for binding in bindings if binding["type"] == "assets"]
+    if len(names) > 1:
+        raise ScriptRejected(f"{names[0]} and {names[1]} both name the static assets. Keep one.")
+    if names and wanted is None:
+        raise ScriptRejected(f"Binding {names[0]} needs static assets, and the upload has none.")
+    if bindings and not main:
+        raise ScriptRejected(
+            f"Binding {bindings[0]['name']} needs a script. Static assets alone can use no bindings."
+        )
+
+
+def _entry(
+    metadata: dict[str, Any], modules: list[UploadedModule], *, alone: bool
+) -> tuple[str, str]:
+    """Syntax and name of the main module, which is empty when static assets come `alone`."""
+    if alone and not modules and not {"main_module", "body_part"} & metadata.keys():
+        return "modules", ""
     key = "main_module" if "main_module" in metadata else "body_part"
     main = metadata.get(key)
     if not isinstance(main, str):

@@ -2,6 +2,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from api import ids
@@ -21,6 +22,19 @@ class Module(Model):
     content: Mapped[bytes] = mapped_column(deferred=True)
     # Unreferenced modules are pruned a day after this, never while an upload is under way.
     uploaded_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AssetFile(Model):
+    """A static file of a manifest, which is a module itself: a JSON object of digests by path."""
+
+    __tablename__ = "asset_files"
+
+    manifest: Mapped[str] = mapped_column(
+        ForeignKey("modules.digest", ondelete="CASCADE"), primary_key=True
+    )
+    path: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("modules.digest"), index=True)
+    size_bytes: Mapped[int]
 
 
 class VersionModule(Model):
@@ -57,6 +71,8 @@ class Version(Model):
     compatibility_date: Mapped[str]
     compatibility_flags: Mapped[list[str]]
     handlers: Mapped[list[str]]
+    # Static files: `manifest` and `config`, as in api/versions/assets.py; None without any.
+    assets: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     # What the metadata asks for beyond code and bindings: limits, placement, observability …
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     message: Mapped[str] = mapped_column(default="")

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, select
+from sqlalchemy import Delete, Select, delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from api import ids
 from api.accounts.actor import Actor
 from api.bindings.models import Binding
 from api.bindings.resolution import resolve
@@ -15,8 +16,9 @@ from api.errors import VersionNotFound
 from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.versions import checking
+from api.versions.assets import Assets
 from api.versions.bundle import Upload, UploadedModule
-from api.versions.models import Module, Version, VersionModule
+from api.versions.models import AssetFile, Module, Version, VersionModule
 
 # An upload inserts its modules and its version in one transaction; a day is far beyond any.
 UNREFERENCED_FOR = timedelta(days=1)
@@ -66,6 +68,7 @@ def store(
         compatibility_flags=upload.compatibility_flags,
         handlers=start.handlers,
         options=upload.options,
+        assets=upload.assets and upload.assets.as_json(),
         message=upload.message,
         tag=upload.tag,
         triggered_by=upload.triggered_by,
@@ -75,7 +78,7 @@ def store(
         startup_ms=start.startup_ms,
     )
     for position, module in enumerate(upload.modules):
-        _store_module(session, module)
+        store_content(session, module.content)
         version.modules.append(
             VersionModule(
                 name=module.name, position=position, type=module.type, digest=module.digest
@@ -87,12 +90,11 @@ def store(
     return version
 
 
-def _store_module(session: Session, module: UploadedModule) -> None:
+def store_content(session: Session, content: bytes) -> str:
+    """Store bytes under their digest, once, and give that digest."""
+    digest = ids.digest(content)
     statement = insert(Module).values(
-        digest=module.digest,
-        content=module.content,
-        size_bytes=len(module.content),
-        uploaded_at=now(),
+        digest=digest, content=content, size_bytes=len(content), uploaded_at=now()
     )
     # Touching the row that is there keeps the pruning away from it.
     session.execute(
@@ -100,6 +102,7 @@ def _store_module(session: Session, module: UploadedModule) -> None:
             index_elements=[Module.digest], set_={"uploaded_at": statement.excluded.uploaded_at}
         )
     )
+    return digest
 
 
 def as_upload(session: Session, version: Version) -> Upload:
@@ -115,7 +118,12 @@ def as_upload(session: Session, version: Version) -> Upload:
         compatibility_date=version.compatibility_date,
         compatibility_flags=version.compatibility_flags,
         options=version.options,
+        assets=assets_of(version),
     )
+
+
+def assets_of(version: Version) -> Assets | None:
+    return Assets(**version.assets) if version.assets else None
 
 
 def content(session: Session, digest: str) -> bytes:
@@ -148,6 +156,7 @@ def spec(version: Version) -> dict[str, Any]:
         "bindings": [_cell_binding(version, binding, digests) for binding in version.bindings],
         "version_id": version.id,
         "script_name": version.script.name,
+        "assets": version.assets,
     }
 
 
@@ -171,10 +180,24 @@ def delete_all(session: Session, script: Script) -> None:
 
 def prune_modules(session: Session) -> int:
     """Delete modules that no version refers to; gives their number."""
-    referenced = exists().where(VersionModule.digest == Module.digest)
+    session.execute(_unused_files())
+    referenced = or_(
+        exists().where(VersionModule.digest == Module.digest),
+        exists().where(AssetFile.digest == Module.digest),
+        exists().where(AssetFile.manifest == Module.digest),
+    )
     pruned = session.scalars(
         delete(Module)
         .where(~referenced, Module.uploaded_at < now() - UNREFERENCED_FOR)
         .returning(Module.digest)
     )
     return len(pruned.all())
+
+
+def _unused_files() -> Delete:
+    """The lists of static files that no version has; an upload under way has touched its list."""
+    used = exists().where(Version.assets["manifest"].astext == AssetFile.manifest)
+    fresh = exists().where(
+        Module.digest == AssetFile.manifest, Module.uploaded_at >= now() - UNREFERENCED_FOR
+    )
+    return delete(AssetFile).where(~used, ~fresh)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form as Field, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.accounts.models import Account
+from api.assets import service as asset_service
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import AlreadyExists, NotFound, Refused, ScriptNameInvalid, Unavailable
@@ -127,7 +128,12 @@ def _upload(template: Template, form: Form) -> Upload:
         code = template.bundle()
     except templates.NotBuiltError as error:
         raise Unavailable(f"{error} Nothing was created.") from error
+    assets = None
+    if template.assets is not None:
+        with transaction() as session:
+            assets = asset_service.store_files(session, template.files, dict(template.assets))
     return Upload(
+        assets=assets,
         main_module=template.main_module,
         modules=[UploadedModule(template.main_module, "esm", code)],
         bindings=asked.bindings(template, form),

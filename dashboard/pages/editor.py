@@ -10,7 +10,7 @@ from starlette.datastructures import FormData
 
 from api.db import DB, transaction
 from api.deployments import flows, revisions
-from api.errors import NewerVersion, Refused, TooLarge, Unavailable
+from api.errors import NewerVersion, NotFound, Refused, TooLarge, Unavailable
 from api.scripts import service as scripts
 from api.versions import service as versions
 from api.versions.bundle import Upload
@@ -75,6 +75,11 @@ def edit(
     running = revisions.running(session, script)
     latest = versions.latest(session, script) or running
     base = versions.get(session, script, str(version)) if version else latest
+    if not base.main_module:
+        raise NotFound(
+            f"Version {base.number} of {name} is static files only: there is no code to edit. "
+            "Deploy it again with wrangler to change them."
+        )
     files = files_of(session, base)
     draft = Draft(base, running, files, script.version_number, Form(_REQUEST))
     return _page(request, draft)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.accounts.models import Member
+from api.assets import service as assets
 from api.db import DB
 from api.deployments import service as deployments
 from api.deployments.models import Deployment
@@ -21,6 +22,7 @@ from dashboard.session import CurrentMember
 from dashboard.templating import render
 
 PER_PAGE = 25
+FILES_SHOWN = 200
 SOURCES = {"wrangler": "wrangler", "dash": "dashboard", "api": "API"}
 router = APIRouter()
 
@@ -86,9 +88,12 @@ def show(
     script = scripts.get(session, member.account, name)
     version = versions.get(session, script, str(version_id))
     live = deployments.current(session, script)
+    found = versions.assets_of(version)
     return render(
         request,
         "versions/show.html",
+        files=assets.page_of_files(session, found, Page(per_page=FILES_SHOWN)) if found else None,
+        asset_config=found.config if found else {},
         script=script,
         url=script_url(script),
         row=rows_of([version], live, member)[0],

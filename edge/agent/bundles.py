@@ -20,7 +20,7 @@ class Bundles:
             draft.unlink()
 
     def has(self, digest: str) -> bool:
-        return self._path(digest).exists()
+        return self.path(digest).exists()
 
     def missing(self, digests: Collection[str]) -> list[str]:
         return sorted(digest for digest in digests if not self.has(digest))
@@ -31,16 +31,16 @@ class Bundles:
             verify(digest, content)
         for digest, content in files.items():
             if not self.has(digest):
-                write_private(self._path(digest), content)
+                write_private(self.path(digest), content)
 
     def read(self, digests: Collection[str]) -> dict[str, bytes]:
         """Content by digest; raises DigestError for a file that the disk has spoilt."""
-        files = {digest: self._path(digest).read_bytes() for digest in digests}
+        files = {digest: self.path(digest).read_bytes() for digest in digests}
         for digest, content in files.items():
             try:
                 verify(digest, content)
             except DigestError:
-                self._path(digest).unlink()  # fetched again by the next attempt
+                self.path(digest).unlink()  # fetched again by the next attempt
                 raise
         return files
 
@@ -51,9 +51,10 @@ class Bundles:
 
     def remove(self, digests: Collection[str]) -> None:
         for digest in digests:
-            self._path(digest).unlink(missing_ok=True)
+            self.path(digest).unlink(missing_ok=True)
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """Where the content is, if it is there. Raises DigestError for what is no digest."""
         if not DIGEST.fullmatch(digest):
             raise DigestError(f"{digest!r} is not a digest")
         return self._folder / digest.removeprefix("sha256:")

@@ -5,17 +5,19 @@ import asyncio
 import structlog
 
 from edge.agent.adoption import end_processes, resume, take_over_cells
+from edge.agent.assets import AssetFolders
 from edge.agent.background import Background
 from edge.agent.bundles import Bundles
 from edge.agent.cells.cell import StartError
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import Limits
 from edge.agent.cells.watchdog import Watchdog
-from edge.agent.deployer import Deployer, Fetch, hosts
+from edge.agent.deployer import Deployer, hosts
 from edge.agent.doors import Doors
 from edge.agent.draining import Draining
 from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
 from edge.agent.ending import end_node
+from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
 from edge.agent.front.certificate import ensure_default_certificate
 from edge.agent.front.front import Front, FrontRefusedError
@@ -55,6 +57,7 @@ class DataPlane:
         self._files = FrontFiles(paths.front)
         admin = Admin(paths.front_socket)
         bundles = Bundles(paths.modules)
+        assets = AssetFolders(paths.assets, bundles)
         limits = Limits.of(settings, idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell))
         self.background = Background()
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
@@ -75,18 +78,25 @@ class DataPlane:
             bundles=bundles,
             sandbox=sandbox,
             doors=self.doors,
+            assets=assets,
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
+        self.files = Files(
+            state=self.state,
+            bundles=bundles,
+            assets=assets,
+            fetch=fetch,
+            background=self.background,
+        )
         self.deployer = Deployer(
             settings=settings,
             state=self.state,
-            bundles=bundles,
+            files=self.files,
             fleet=self.fleet,
             front=self.front,
             draining=Draining(
                 settings=settings, fleet=self.fleet, front=self.front, watchdog=self.watchdog
             ),
-            fetch=fetch,
             background=self.background,
         )
         self.scaling = Scaling(
@@ -126,7 +136,7 @@ class DataPlane:
         self.background.run(self.watchdog.run(), "watchdog")
         self.background.run(self.scaling.run(), "scaling")
         await resume(self.state, self.fleet, self.deployer)
-        self.deployer.prune_soon()
+        self.files.prune_soon(self.fleet.draining)
         for slot in self.state.slots():
             if self.deployer.unfinished(slot):
                 self.background.run(self.deployer.converge(slot.script_id), "converge at start")

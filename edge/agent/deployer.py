@@ -2,37 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
 
 from edge.agent.background import Background
-from edge.agent.bundles import Bundles, DigestError
 from edge.agent.cells.cell import Cell, StartError
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.guard import guard
 from edge.agent.desired import Version
 from edge.agent.draining import Draining
+from edge.agent.files import Files
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, SlotState, State
-from edge.spec import SpecError, read_spec
-from edge.wire import WireError
-
-# Looking through every slot and file is not worth doing for each of many deploys.
-PRUNE_SECONDS = 1.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class FilesMissingError(StartError):
-    """The node lacks files and cannot get them now; worth another try."""
-
-
-Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets the content of a digest from the control plane; raises FilesMissingError."""
 
 
 class Deployer:
@@ -41,30 +27,24 @@ class Deployer:
         *,
         settings: Settings,
         state: State,
-        bundles: Bundles,
+        files: Files,
         fleet: Fleet,
         front: Front,
         draining: Draining,
-        fetch: Fetch,
         background: Background,
     ) -> None:
         self._settings = settings
         self._state = state
-        self._bundles = bundles
+        self._files = files
         self._fleet = fleet
         self._front = front
         self._draining = draining
-        self._fetch = fetch
         self._background = background
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         taken = {slot.number for slot in state.slots() if slot.number is not None}
         self._numbers = SlotNumbers(settings.slots, taken)
         self._routing = asyncio.Lock()
         self._unrouted = False
-        self._digests: dict[str, frozenset[str]] = {}
-        self._pruning = False
-        self.incomplete: set[str] = set()
-        """Scripts whose files were out of reach at the last try."""
 
     async def converge(self, script_id: str) -> Slot | None:
         """Bring a slot to its desired state, and answer how that went. Safe to call at any time."""
@@ -78,7 +58,7 @@ class Deployer:
                 # One script must not stop the pull of all others; the control plane hears of it.
                 log.exception("converge_failed", script_id=script_id)
                 slot = self._settle(slot, SlotState.FAILED, f"The node failed: {error!r}")
-        self.prune_soon()
+        self._files.prune_soon(self._fleet.draining)
         return slot
 
     def changing(self, script_id: str) -> asyncio.Lock:
@@ -137,7 +117,7 @@ class Deployer:
 
     async def _exchange(self, slot: Slot, version: Version) -> Slot:
         """Start a new cell and let it take over; raises StartError, and then nothing changed."""
-        await self._ensure_files(slot.script_id, version)
+        await self._files.ensure(slot.script_id, version)
         slot = self._with_number(slot)
         number = slot.number
         if number is None:
@@ -191,20 +171,6 @@ class Deployer:
         """One cell less of those that serve a script side by side."""
         self._state.save_phase(cell.record, Phase.DRAINING)
         self.drain(cell)
-
-    async def _ensure_files(self, script_id: str, version: Version) -> None:
-        try:
-            digests = read_spec(version.spec).digests()
-        except (SpecError, WireError) as error:
-            raise StartError(str(error)) from error
-        self.incomplete.add(script_id)
-        for digest in self._bundles.missing(digests):
-            content = await self._fetch(digest)
-            try:
-                await asyncio.to_thread(self._bundles.store, {digest: content})
-            except DigestError as error:
-                raise FilesMissingError(str(error)) from error
-        self.incomplete.discard(script_id)
 
     def _with_number(self, slot: Slot) -> Slot:
         """The slot with one of the front's slots assigned, if one is free."""
@@ -276,34 +242,7 @@ class Deployer:
     async def _drain(self, cell: Cell) -> None:
         await self._draining.drain(cell)
         self._free_number(cell.record.script_id)
-
-    # Files
-
-    def wanted_files(self) -> set[str]:
-        """Digests of everything that some slot may need."""
-        versions = self._state.referenced_versions()
-        known = self._digests
-        self._digests = {
-            version.version_id: known.get(version.version_id) or _digests(version)
-            for version in versions
-        }
-        return set().union(*self._digests.values())
-
-    def prune_soon(self) -> None:
-        """Remove files that no slot needs any more, in a moment."""
-        if not self._pruning:
-            self._pruning = True
-            self._background.run(self._prune(), "prune")
-
-    async def _prune(self) -> None:
-        await asyncio.sleep(PRUNE_SECONDS)
-        self._pruning = False
-        # First what is there, then what is wanted: a file that comes meanwhile is in neither list.
-        stored = await asyncio.to_thread(self._bundles.stored)
-        stale = set(stored) - self.wanted_files()
-        await asyncio.to_thread(self._bundles.remove, stale)
-        if stale:
-            log.info("modules_pruned", files=len(stale))
+        self._files.prune_soon(self._fleet.draining)
 
 
 def hosts(slots: list[Slot]) -> dict[str, int]:
@@ -314,13 +253,6 @@ def hosts(slots: list[Slot]) -> dict[str, int]:
         if slot.number is not None and slot.desired.versions:
             table.update(dict.fromkeys(slot.desired.hostnames, slot.number))
     return table
-
-
-def _digests(version: Version) -> frozenset[str]:
-    try:
-        return read_spec(version.spec).digests()
-    except (SpecError, WireError):
-        return frozenset()  # it cannot run here, so it needs no files
 
 
 def _only_version(slot: Slot) -> Version:

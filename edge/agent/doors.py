@@ -26,7 +26,8 @@ class Doors:
         """Make what is missing. Cheap when nothing is. Raises OSError or KeeperError."""
         async with self._lock:
             socket_there = self._paths.egress_socket.is_socket()
-            if socket_there and self._sandbox.workerd.exists():
+            others = (self._sandbox.workerd, *self._paths.mount_points)
+            if socket_there and all(one.exists() for one in others):
                 return
             log.warning("doors_missing", folder=str(self._paths.doors))
             self._paths.make_doors()

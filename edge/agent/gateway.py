@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import httpx2
 
 from edge.agent.credential import GATEWAY_NAME, Credential
-from edge.agent.deployer import FilesMissingError
 from edge.agent.desired import DesiredSlot, read_slot
+from edge.agent.files import FilesMissingError
 from edge.wire import Fields, WireError
 
 ANSWER_SECONDS = 15.0

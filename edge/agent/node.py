@@ -10,8 +10,8 @@ import structlog
 from edge.agent.app import Push, create_app
 from edge.agent.credential import Credential, load_credential, tls_files
 from edge.agent.data_plane import DataPlane
-from edge.agent.deployer import FilesMissingError
 from edge.agent.enrolment import EnrolmentError, GatewayAwayError, enrol
+from edge.agent.files import FilesMissingError
 from edge.agent.gateway import Gateway
 from edge.agent.intake import Intake
 from edge.agent.pull import Puller
@@ -99,7 +99,7 @@ class Node:
             state=self._plane.state,
             intake=self._intake,
             converge=self._plane.converge,
-            incomplete=self._plane.deployer.incomplete,
+            incomplete=self._plane.files.incomplete,
             about_node=about(
                 settings.advertise,
                 self._runtime.version,
@@ -144,7 +144,7 @@ class Node:
     async def _take(self, push: Push) -> dict[str, object]:
         """Desired state first, then the files it needs, then the cells."""
         gap = self._intake.pushed(push.slots, push.generation)
-        wanted = self._plane.deployer.wanted_files()
+        wanted = self._plane.files.wanted()
         files = {digest: push.files[digest] for digest in push.files.keys() & wanted}
         await asyncio.to_thread(self._plane.bundles.store, files)
         if gap and self._puller:

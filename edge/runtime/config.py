@@ -4,7 +4,7 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.runtime import messages
 from edge.runtime.binary import Runtime
-from edge.runtime.bindings import fill_bindings
+from edge.runtime.bindings import ASSETS_SERVICE, fill_bindings
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
 
@@ -31,6 +31,7 @@ MAIN_SOCKET = "main"
 EGRESS_SOCKET = "egress"
 CONTROL_SOCKET = "control"
 PLATFORM_SERVICE = "skerry-platform"
+RANGES_SERVICE = "skerry-ranges"
 DESCRIBE_SERVICE = "skerry-describe"
 DESCRIBE_MODULE = "__skerry_describe__.js"
 # What the platform's own workers run with; any date the pinned binary knows will do.
@@ -68,11 +69,25 @@ class Build:
     compatibility_date: str
     egress: Door | None = None
     """None: no way out."""
+    assets_folder: str = ""
+    """Where the cell finds the files of `spec.assets`."""
+    assets_ranged: bool = False
+    """Whether visitors may ask for parts of those files; costs each request a hop."""
 
     @property
     def service(self) -> str:
+        """The script, or what stands in for it where there is none."""
+        if not self.spec.main_module:
+            return ASSETS_SERVICE if self.spec.assets else "internet"
         classic = self.spec.syntax == "service-worker"
         return messages.CLASSIC_SERVICE if classic else messages.MODULES_SERVICE
+
+    @property
+    def entrance(self) -> str:
+        """Whom a visitor's request reaches first."""
+        if self.assets_ranged:
+            return RANGES_SERVICE
+        return ASSETS_SERVICE if self.spec.assets else self.service
 
 
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
@@ -80,10 +95,7 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     config.v8Flags = [f"--max-heap-size={heap_mib}"]
-    services = config.init("services", 3)
-    _internet(services[0], build)
-    _script(services[1], build)
-    _platform(services[2], build)
+    _services(config, build, _internet, *_own_services(build), _platform)
     sockets = config.init("sockets", 2)
     _front_socket(sockets[0], build)
     _socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
@@ -94,13 +106,11 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
     """A throw-away cell that starts the script as it is and beside it a worker that describes it."""
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = False
-    modules = build.spec.syntax == "modules"
-    services = config.init("services", 3 if modules else 2)
-    _no_internet(services[0])
-    _script(services[1], build)
-    if modules:
-        _describer(services[2], build)
-    _socket(config.init("sockets", 1)[0], MAIN_SOCKET, services[len(services) - 1].name)
+    described = build.spec.syntax == "modules" and bool(build.spec.main_module)
+    describers = [_describer] if described else []
+    _services(config, build, _no_internet, *_own_services(build), *describers)
+    answering = DESCRIBE_SERVICE if described else build.service
+    _socket(config.init("sockets", 1)[0], MAIN_SOCKET, answering)
     return bytes(config.to_bytes())
 
 
@@ -109,14 +119,7 @@ def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     config.v8Flags = [f"--max-heap-size={heap_mib}"]
-    services = config.init("services", 2)
-    services[0].name = "internet"
-    nowhere = services[0].init("worker")
-    nowhere.compatibilityDate = PLATFORM_DATE
-    module = nowhere.init("modules", 1)[0]
-    module.name = "nowhere.js"
-    module.esModule = (PLATFORM_FILES / "nowhere.js").read_text()
-    _script(services[1], build)
+    _services(config, build, _nowhere, *_own_services(build))
     _front_socket(config.init("sockets", 1)[0], build)
     return bytes(config.to_bytes())
 
@@ -158,10 +161,66 @@ def _schema(schema_dir: Path) -> ModuleType:
     return load(schema_dir / "workerd.capnp")
 
 
+def _services(config: Any, build: Build, *fill: Callable[[Any, Build], None]) -> None:
+    services = config.init("services", len(fill))
+    for service, filling in zip(services, fill, strict=True):
+        filling(service, build)
+
+
+def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
+    """What the version is made of: its script, its files, or both."""
+    if build.spec.main_module:
+        yield _script
+    if build.spec.assets:
+        yield _assets
+    if build.assets_ranged:
+        yield _ranges
+
+
+def _assets(service: Any, build: Build) -> None:
+    """workerd's own server of static files, in front of the script."""
+    if build.spec.assets is None:
+        raise SpecError("This version has no static assets.")
+    service.name = ASSETS_SERVICE
+    assets = service.init("assets")
+    assets.path = build.assets_folder
+    assets.config = json.dumps(build.spec.assets.config)
+    if build.spec.main_module:
+        assets.userWorker.name = build.service
+    else:
+        assets.compatibilityDate = build.compatibility_date
+        assets.compatibilityFlags = list(build.spec.compatibility_flags)
+
+
+def _ranges(service: Any, build: Build) -> None:
+    del build
+    service.name = RANGES_SERVICE
+    worker = _own_worker(service, "ranges.js")
+    binding = worker.init("bindings", 1)[0]
+    binding.name = "NEXT"
+    binding.init("service").name = ASSETS_SERVICE
+
+
+def _own_worker(service: Any, file: str) -> Any:
+    """A worker of the platform's."""
+    worker = service.init("worker")
+    worker.compatibilityDate = PLATFORM_DATE
+    module = worker.init("modules", 1)[0]
+    module.name = file
+    module.esModule = (PLATFORM_FILES / file).read_text()
+    return worker
+
+
+def _nowhere(service: Any, build: Build) -> None:
+    del build
+    service.name = "internet"
+    _own_worker(service, "nowhere.js")
+
+
 def _internet(service: Any, build: Build) -> None:
     """The way out is a socket: a cell has no network, and TLS is spoken on the other side."""
     if build.egress is None:
-        _no_internet(service)
+        _no_internet(service, build)
         return
     service.name = "internet"
     external = service.init("external")
@@ -173,7 +232,8 @@ def _internet(service: Any, build: Build) -> None:
     headers[1].name, headers[1].value = ACCOUNT_HEADER, build.egress.account_id
 
 
-def _no_internet(service: Any) -> None:
+def _no_internet(service: Any, build: Build) -> None:
+    del build
     service.name = "internet"
     service.init("network").allow = []
 
@@ -187,7 +247,7 @@ def _socket(socket: Any, name: str, service: str) -> None:
 
 def _front_socket(socket: Any, build: Build) -> None:
     """Where the script is asked, by whoever says what the visitor's scheme and `cf` were."""
-    _socket(socket, MAIN_SOCKET, build.service)
+    _socket(socket, MAIN_SOCKET, build.entrance)
     socket.http.forwardedProtoHeader = PROTO_HEADER
     socket.http.cfBlobHeader = CF_HEADER
     marker = socket.http.init("injectResponseHeaders", 1)[0]
@@ -222,11 +282,9 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 def _platform(service: Any, build: Build) -> None:
     service.name = PLATFORM_SERVICE
-    worker = service.init("worker")
-    worker.compatibilityDate = PLATFORM_DATE
-    module = worker.init("modules", 1)[0]
-    module.name = "platform.js"
-    module.esModule = (PLATFORM_FILES / "platform.js").read_text()
+    worker = _own_worker(service, "platform.js")
+    # Lets it deliver scheduled events; one reason why cells run with --experimental.
+    worker.compatibilityFlags = ["service_binding_extra_handlers"]
     bindings = worker.init("bindings", 2)
     bindings[0].name = "USER"
     bindings[0].init("service").name = build.service

@@ -20,7 +20,7 @@ from edge.runtime.config import (
     Build,
     cell_config,
 )
-from edge.runtime.sandbox import Level, Sandbox
+from edge.runtime.sandbox import SERVE, Level, Sandbox
 from edge.runtime.trial import UnixConnection, memory_file
 from edge.spec import Module, Spec
 
@@ -57,7 +57,7 @@ def open_sockets(folder: str | Path) -> int:
 
 def idle_cell(runtime: Runtime, heap_mib: int, cache: Path) -> Idle:
     """Measured once per runtime and heap limit, then read from `cache`."""
-    measured_with = {"runtime": runtime.version, "heap_mib": heap_mib}
+    measured_with = {"runtime": runtime.version, "heap_mib": heap_mib, "command": list(SERVE)}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(cache.read_text())
         if found["measured_with"] == measured_with:

@@ -26,7 +26,12 @@ BLOCKS, BLOCK_UIDS = 2000, 100_000
 TRIAL_SECONDS = 10.0
 
 _CONFIG = "/cell.bin"
+# Static assets and scheduled events need --experimental. It would let scripts ask for experimental
+# flags, too: `refused_flag` is what keeps them from it, at upload and again at each start.
+SERVE = ("serve", "--experimental", "--binary")
 _WORKERD = "/workerd"
+# Empty in every sandbox: static assets of a version that is only tried.
+NOWHERE = "/nowhere"
 
 
 class Level(StrEnum):
@@ -48,9 +53,14 @@ class Sandbox:
     def serve(self, uid: int, options: Sequence[str], config_fd: int, *more: str) -> list[str]:
         """The command line of a cell. It holds no secret: the config is behind the descriptor."""
         if self.level is Level.NONE:
-            return [str(self.workerd), "serve", "--binary", f"/dev/fd/{config_fd}", *more]
+            return [str(self.workerd), *SERVE, f"/dev/fd/{config_fd}", *more]
         data = ["--ro-bind-data", str(config_fd), _CONFIG]
-        return self._inside(uid, [*data, *options], "serve", "--binary", _CONFIG, *more)
+        return self._inside(uid, [*data, *options], *SERVE, _CONFIG, *more)
+
+    @property
+    def empty_folder(self) -> str:
+        """A folder with nobody's files, as a workerd in here sees it."""
+        return str(Path(__file__).parent) if self.level is Level.NONE else NOWHERE
 
     def as_user(self, uid: int) -> list[str]:
         """What to put before a program that keeps the node's network and files but no privilege."""
@@ -80,6 +90,7 @@ class Sandbox:
             *("--ro-bind", str(self.workerd), _WORKERD),
             # workerd looks here for a config inside of itself, and complains when it finds nothing.
             *("--symlink", _WORKERD, "/proc/self/exe"),
+            *("--dir", NOWHERE),
             *options,
             _WORKERD,
             *arguments,

@@ -279,6 +279,29 @@ def streaming(site: Site) -> None:
     assert live.get_by_role("listitem").count() == 4
 
 
+@journey(
+    "web-app",
+    curl_says='"kitchen"',
+    edit=("windows: 3", "windows: 4"),
+    shows='"windows":4',
+    path="/api/rooms/kitchen",
+)
+def web_app(site: Site) -> None:
+    assert site.get("/style.css").headers["content-type"] == "text/css; charset=utf-8"
+    assert site.get("/api/nothing").status_code == 404
+    page = site.open()
+    page.get_by_role("link", name="Study").click()
+    expect(page.get_by_role("heading", name="Study")).to_be_visible()
+    expect(page.get_by_text("It has 2 windows.")).to_be_visible()
+    # An address of the app is none of a file's; it can be opened by itself all the same.
+    page.reload()
+    expect(page).to_have_title("Study · House")
+    page.get_by_role("link", name="House").click()
+    expect(page.get_by_role("listitem")).to_have_count(3)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Study")).to_be_visible()
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 
@@ -350,6 +373,7 @@ def _edit(platform: Platform, site: Site, template: Template, journey: Journey) 
         compatibility_date=template.compatibility_date,
         compatibility_flags=list(template.compatibility_flags),
         keep_bindings=["plain_text", "secret_text"],
+        keep_assets=True,
     )
     platform.api.result("PUT", f"workers/scripts/the-{template.name}", **parts)
     deadline = time.monotonic() + SETTLE_SECONDS

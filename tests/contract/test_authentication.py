@@ -35,7 +35,12 @@ def test_no_operation_without_a_known_token(world: World, headers: dict[str, str
 
 def test_no_operation_on_a_strangers_account(world: World) -> None:
     headers = {"Authorization": f"Bearer {world.stranger.token}"}
-    of_accounts = [found for found in world.operations() if "{account_id}" in found[1]]
+    of_accounts = [
+        found
+        for found in world.operations()
+        # An upload of assets goes by its session's token, whatever the path says.
+        if "{account_id}" in found[1] and not found[1].endswith("/workers/assets/upload")
+    ]
     assert len(of_accounts) > 30
     for method, template in of_accounts:
         path = world.path(template)

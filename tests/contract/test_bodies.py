@@ -26,6 +26,9 @@ JSON_BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{SCRIPT_PATH}/deployments"): {
         "versions": [{"version_id": "{version_id}", "percentage": 100}]
     },
+    ("POST", f"{SCRIPT_PATH}/assets-upload-session"): {
+        "manifest": {"/a.txt": {"hash": "a" * 32, "size": 1}}
+    },
     ("PUT", f"{SCRIPT_PATH}/secrets"): {"name": "A", "text": "1"},
     ("PATCH", f"{SCRIPT_PATH}/secrets-bulk"): {"secrets": {"A": {"text": "1"}}},
     ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import uuid
 from dataclasses import dataclass, field
 
@@ -34,6 +35,9 @@ class Bundle:
     extra_files: list[bytes] = field(default_factory=list)
     """Contents that only bindings refer to."""
     version_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    assets: dict[str, bytes] | None = None
+    """Static files by path."""
+    assets_config: Json = field(default_factory=dict)
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -48,7 +52,13 @@ class Bundle:
 
     def files(self) -> dict[str, bytes]:
         contents = [content for _, _, content in self.all_modules()] + self.extra_files
+        if self.assets is not None:
+            contents += [*self.assets.values(), self.manifest()]
         return {digest_of(content): content for content in contents}
+
+    def manifest(self) -> bytes:
+        listed = {path: digest_of(content) for path, content in (self.assets or {}).items()}
+        return json.dumps(listed, separators=(",", ":")).encode()
 
     def spec(self) -> Json:
         return {
@@ -68,6 +78,9 @@ class Bundle:
             "bindings": self.bindings,
             "version_id": self.version_id,
             "script_name": "my-app",
+            "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
+            if self.assets is not None
+            else None,
         }
 
     def check_request(self) -> Json:

@@ -88,14 +88,15 @@ class Project:
     platform: Platform
 
     def configure(self, **config: Any) -> None:
-        """Write its configuration; `name`, `main` and a date are given."""
+        """Write its configuration; `name`, `main` and a date are given, None leaves one out."""
         config = {
             "name": self.name,
             "main": "index.js",
             "compatibility_date": COMPATIBILITY_DATE,
             **config,
         }
-        self.write({"wrangler.json": json.dumps(config)})
+        given = {key: value for key, value in config.items() if value is not None}
+        self.write({"wrangler.json": json.dumps(given)})
 
     def write(self, files: dict[str, str | bytes]) -> None:
         for name, content in files.items():

@@ -60,7 +60,6 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
             "Durable Objects",
             id="durable-object",
         ),
-        pytest.param({"assets": {"directory": "public"}}, "Static assets", id="assets"),
         pytest.param(
             {"services": [{"binding": "OTHER", "service": "other"}]},
             "OTHER of type service",

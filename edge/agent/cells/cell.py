@@ -8,17 +8,18 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edge.agent.cells.confinement import Confinement
+from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import NICENESS, Limits, Outcome
 from edge.agent.cells.output import Output
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Identity, Process
 from edge.agent.state import CellRecord
-from edge.runtime import config, messages
+from edge.runtime import bindings, config, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
 from edge.runtime.trial import memory_file
@@ -60,8 +61,9 @@ def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Co
 @cache
 def _ours() -> bytes:
     """What each release of ours makes of a spec."""
-    builder = Path(config.__file__)
-    return (PLATFORM_FILES / "platform.js").read_bytes() + builder.read_bytes()
+    builders = [Path(config.__file__), Path(bindings.__file__)]
+    scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
+    return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
 
 class Cell:
@@ -172,7 +174,13 @@ class Cell:
         return True
 
     async def spawn(
-        self, runtime: Runtime, build: Build, limits: Limits, confinement: Confinement, uid: int
+        self,
+        runtime: Runtime,
+        build: Build,
+        limits: Limits,
+        confinement: Confinement,
+        uid: int,
+        mounts: Sequence[Mount] = (),
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
@@ -196,6 +204,7 @@ class Cell:
                     writing_end,
                     data_bytes=limits.data_bytes,
                     niceness=NICENESS,
+                    mounts=mounts,
                 )
         finally:
             os.close(writing_end)

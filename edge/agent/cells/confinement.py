@@ -19,6 +19,20 @@ from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
 # bubblewrap tells its child's pid as soon as it has forked.
 INFO_SECONDS = 10.0
 
+_OWN_VIEW = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c")
+_MOUNT = (
+    'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; shift; exec "$@"'
+)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the node's that one cell sees."""
+
+    source: Path
+    inside: str
+    writable: bool = False
+
 
 @dataclass(frozen=True)
 class Confinement:
@@ -44,6 +58,10 @@ class Confinement:
             return True  # it has ended
         return os.path.samestat(mounted, self.paths.doors.stat())
 
+    def place(self, mount: Mount) -> str:
+        """Where a cell finds the folder."""
+        return str(mount.source) if self.sandbox.level is Level.NONE else mount.inside
+
     async def start(
         self,
         role: str,
@@ -54,6 +72,7 @@ class Confinement:
         *,
         data_bytes: int,
         niceness: int,
+        mounts: Sequence[Mount] = (),
     ) -> Process:
         """Start workerd on these sockets. The process answered is workerd itself."""
         sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
@@ -73,7 +92,9 @@ class Confinement:
             )
         readable, writable = os.pipe()
         try:
-            command = self.sandbox.serve(uid, self._options(role, writable), config, *sockets)
+            options = [*self._options(role, writable), *self._mounted(mounts)]
+            command = self.sandbox.serve(uid, options, config, *sockets)
+            command = [*self._mounting(mounts), *command]
             process = Process.start(
                 command,
                 node=node,
@@ -100,6 +121,28 @@ class Confinement:
             *("--info-fd", str(info)),
             # By these an agent that starts finds the cells of the one before it.
             *("--setenv", NODE_VARIABLE, str(self.paths.root), "--setenv", ROLE_VARIABLE, role),
+        ]
+
+    def _mounting(self, mounts: Sequence[Mount]) -> Sequence[str]:
+        """Before the sandbox has a user of its own, whom NODE_DIR is closed to, the folders are
+        mounted where it can come, in a view of the file system that only this process has."""
+        if self.sandbox.level is not Level.FULL or not mounts:
+            return []
+        pairs = zip(mounts, self.paths.mount_points, strict=False)
+        named = [str(path) for mount, point in pairs for path in (mount.source, point)]
+        return [*_OWN_VIEW, _MOUNT, "sh", *named, "--"]
+
+    def _mounted(self, mounts: Sequence[Mount]) -> Sequence[str]:
+        full = self.sandbox.level is Level.FULL
+        points = self.paths.mount_points if full else [mount.source for mount in mounts]
+        return [
+            argument
+            for mount, point in zip(mounts, points, strict=False)
+            for argument in (
+                "--bind" if mount.writable else "--ro-bind",
+                str(point),
+                mount.inside,
+            )
         ]
 
     def _egress_path(self) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import structlog
 
+from edge.agent.assets import AssetFolders, ManifestError
 from edge.agent.bundles import Bundles, DigestError
 from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, build_digest
-from edge.agent.cells.confinement import Confinement
+from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
 from edge.agent.doors import Doors
@@ -22,7 +23,7 @@ from edge.agent.state import CellRecord, State
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
-from edge.runtime.compatibility import effective_date
+from edge.runtime.compatibility import effective_date, read_flags, refused_flag
 from edge.runtime.config import Build
 from edge.runtime.sandbox import Sandbox
 from edge.spec import Spec, SpecError, read_spec
@@ -30,6 +31,8 @@ from edge.wire import WireError
 
 # A start that somebody kills is made again this often before the version counts as failed.
 KILLED_STARTS = 2
+# Where a sandboxed cell sees its static files.
+ASSETS_FOLDER = "/assets"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -50,6 +53,7 @@ class Fleet:
         bundles: Bundles,
         sandbox: Sandbox,
         doors: Doors,
+        assets: AssetFolders,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -61,6 +65,8 @@ class Fleet:
         self._bundles = bundles
         self._confinement = Confinement(sandbox, paths)
         self._doors = doors
+        self._assets = assets
+        self._flags = read_flags(runtime)
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
         self._warm: dict[int, Cell] = {}
@@ -74,6 +80,10 @@ class Fleet:
     def all(self) -> list[Cell]:
         serving = [cell for cells in self._serving.values() for cell in cells]
         return [*serving, *self._retiring.values()]
+
+    def draining(self) -> bool:
+        """Whether any cell still finishes what it has begun."""
+        return bool(self._retiring)
 
     def running(self) -> list[Cell]:
         """Every cell that has a process and visitors. Most scripts of a full node have none, so
@@ -205,8 +215,9 @@ class Fleet:
             try:
                 await self._doors.mend()
                 uid = self._state.uid_of(_account(build))
+                mounts = [self._assets_mount(build.spec)] if build.spec.assets else []
                 process = await cell.spawn(
-                    self._runtime, build, self._limits, self._confinement, uid
+                    self._runtime, build, self._limits, self._confinement, uid, mounts
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
@@ -227,8 +238,15 @@ class Fleet:
         """Raises StartError for a spec this node cannot run or files it does not have."""
         try:
             spec = read_spec(version.spec)
+            if refusal := refused_flag(self._flags, spec.compatibility_flags):
+                raise SpecError(refusal)
             files = await asyncio.to_thread(self._bundles.read, spec.digests())
-        except (SpecError, WireError) as error:
+            folder, ranged = "", False
+            if spec.assets:
+                await asyncio.to_thread(self._assets.plant, spec.assets.manifest)
+                folder = self._confinement.place(self._assets_mount(spec))
+                ranged = await asyncio.to_thread(self._assets.ranged, spec.assets.manifest)
+        except (SpecError, WireError, ManifestError) as error:
             raise StartError(str(error)) from error
         except (DigestError, OSError) as error:
             raise StartError(f"A file of this version is not on the node: {error}") from error
@@ -236,7 +254,12 @@ class Fleet:
         if slot is None:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
-        return Build(spec, files, self._date(spec), door)
+        return Build(spec, files, self._date(spec), door, folder, ranged)
+
+    def _assets_mount(self, spec: Spec) -> Mount:
+        if spec.assets is None:
+            raise StartError("This version has no static assets.")
+        return Mount(self._assets.folder(spec.assets.manifest), ASSETS_FOLDER)
 
     def _digest(self, version: Version) -> str:
         return build_digest(self._runtime, self._limits, version.spec, self._confinement)
