@@ -25,7 +25,8 @@ from api.versions import service as versions
 
 log = structlog.get_logger()
 _bearer = HTTPBearer(auto_error=False)
-GENERATION_MAX = 2**53
+# Half of what the column holds: a node that is ahead leaves room to count on.
+GENERATION_MAX = 2**30
 
 
 class EnrolmentIn(BaseModel):
@@ -101,10 +102,11 @@ def enrol(session: DB, body: EnrolmentIn) -> dict[str, Any]:
 def get_desired(
     session: DB, node: CurrentNode, since: Annotated[int, Query(ge=0, le=GENERATION_MAX)]
 ) -> dict[str, Any]:
-    """Every slot that changed after `since`."""
+    """Every slot that changed after `since`; what is at `base` or before and not among them is void."""
     # Read first: a change that comes in between is in the slots, and is simply asked for again.
-    generation = node.generation
-    return {"generation": generation, "slots": rollouts.desired(session, node, since)}
+    generation, base = node.generation, node.base_generation
+    slots = rollouts.desired(session, node, since)
+    return {"generation": generation, "base": base, "slots": slots}
 
 
 def get_module(session: DB, node: CurrentNode, digest: str) -> Response:
@@ -116,6 +118,8 @@ def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
     """What the node runs; every report is a sign of life."""
     with transaction() as session:
         node = calling_node(session, credentials)
+        if body.generation > node.generation and rollouts.overtake(session, node, body.generation):
+            log.warning("node_was_ahead", node=node.name, generation=body.generation)
         _note(node, body)
         node_id, generation = node.id, node.generation
     rollouts.record(

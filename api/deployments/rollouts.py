@@ -107,6 +107,21 @@ def catch_up(session: Session, node: Node) -> None:
         _roll_out_to(session, node, deployment.script, deployment)
 
 
+def overtake(session: Session, node: Node, ahead: int) -> bool:
+    """Count on from a generation that the node has reached and this control plane never gave.
+
+    That is what a database looks like that was restored to a moment before. Everything deployed is
+    rolled out once more with newer generations, and what the node has besides is void.
+    """
+    session.refresh(node, with_for_update=True)
+    if ahead <= node.generation:
+        return False
+    node.generation = node.base_generation = ahead
+    session.flush()  # what follows reads the row anew
+    catch_up(session, node)
+    return True
+
+
 def desired(session: Session, node: Node, since: int) -> list[dict[str, Any]]:
     """The slots of a node that changed after generation `since`, in order of generation."""
     query = (

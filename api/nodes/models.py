@@ -58,6 +58,9 @@ class Node(Target):
     sealed_push_key: Mapped[bytes]
     # Counts every change of this node's desired state, without gaps: see deployments/rollouts.py.
     generation: Mapped[int] = mapped_column(default=0)
+    # What this node was told up to here is void, unless it was told again since: it was ahead of a
+    # restored database.
+    base_generation: Mapped[int] = mapped_column(default=0)
     reported_generation: Mapped[int] = mapped_column(default=0)
     seen_at: Mapped[datetime | None]
     agent_version: Mapped[str] = mapped_column(default="")

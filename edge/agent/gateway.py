@@ -20,6 +20,8 @@ class GatewayError(RuntimeError):
 class Desired:
     generation: int
     """The node's newest."""
+    base: int
+    """Slots of this generation or an older one are void: the control plane does not know them."""
     slots: tuple[DesiredSlot, ...]
     malformed: tuple[str, ...]
     """Complaints about slots that could not be read; the others are good."""
@@ -85,4 +87,9 @@ def read_desired(source: object) -> Desired:
             slots.append(read_slot(Fields(entry, f"slots[{index}]")))
         except WireError as error:
             malformed.append(str(error))
-    return Desired(fields.whole_number("generation"), tuple(slots), tuple(malformed))
+    return Desired(
+        fields.whole_number("generation"),
+        fields.optional_whole_number("base") or 0,
+        tuple(slots),
+        tuple(malformed),
+    )

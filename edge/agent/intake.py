@@ -31,6 +31,21 @@ class Intake:
             log.error("generation_went_back", node=before, control_plane=newest)
         self._save(slots, max(before, newest) if complete else before)
 
+    def void(self, base: int) -> None:
+        """Withdraw what was wanted at generation `base` or before and was never sent again."""
+        orphans = [
+            slot
+            for slot in self._state.slots()
+            if slot.desired.versions and slot.generation <= base
+        ]
+        for slot in orphans:
+            log.warning("slot_void", script=slot.desired.name, generation=slot.generation)
+        withdrawn = (replace(slot.desired, versions=(), hostnames=()) for slot in orphans)
+        self._state.save(
+            [_received(slot, desired) for slot, desired in zip(orphans, withdrawn, strict=True)],
+            self._state.watermark(),
+        )
+
     def _save(self, arrived: Iterable[DesiredSlot], watermark: int) -> None:
         newer: dict[str, Slot] = {}
         for desired in arrived:

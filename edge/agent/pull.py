@@ -80,7 +80,10 @@ class Puller:
         desired = await self._gateway.desired(self._state.watermark())
         for complaint in desired.malformed:
             log.error("slot_refused", reason=complaint)
-        self._intake.pulled(desired.slots, desired.generation, complete=not desired.malformed)
+        complete = not desired.malformed
+        self._intake.pulled(desired.slots, desired.generation, complete=complete)
+        if complete:
+            self._intake.void(desired.base)
         pending = {
             slot.script_id for slot in self._state.slots() if slot.state is SlotState.PENDING
         }

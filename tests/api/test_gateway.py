@@ -129,6 +129,23 @@ def test_a_report_is_a_sign_of_life_and_settles_rollouts(
     ]
 
 
+def test_a_node_that_is_ahead_is_told_everything_again(
+    gateway: TestClient, node: Enrolment, session: Session, alice: Tenant
+) -> None:
+    alice.result("PUT", "workers/scripts/my-app", **upload_parts())
+    answer = _ask(gateway, node, "POST", "reports", json={"generation": 40})
+    assert answer.json() == {"generation": 41}
+    desired = _ask(gateway, node, "GET", "desired?since=40").json()
+    assert (desired["generation"], desired["base"]) == (41, 40)
+    assert [(slot["name"], slot["generation"]) for slot in desired["slots"]] == [("my-app", 41)]
+    # Once only: the next report finds both in step.
+    assert _ask(gateway, node, "POST", "reports", json={"generation": 41}).json() == {
+        "generation": 41
+    }
+    too_far = _ask(gateway, node, "POST", "reports", json={"generation": 2**40})
+    assert too_far.status_code == 400
+
+
 def test_a_report_may_carry_a_new_address(
     gateway: TestClient, node: Enrolment, session: Session
 ) -> None:

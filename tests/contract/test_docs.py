@@ -165,7 +165,8 @@ def test_runbooks_name_events_and_tests_that_exist() -> None:
         name for page in pages for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", page.read_text())
     }
     defined = _in_sources(r"\bdef (test_\w+)\(", "tests")
-    logged = _in_sources(r'"([a-z]+(?:_[a-z]+)+)"', "edge")
+    event = r'"([a-z]+(?:_[a-z]+)+)"'
+    logged = _in_sources(event, "edge") | _in_sources(event, "api")
     assert {name for name in named if name.startswith("test_")} - defined == set()
     assert {name for name in named if not name.startswith("test_")} - logged == set()
 

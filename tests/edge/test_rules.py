@@ -60,6 +60,21 @@ def test_a_pull_moves_the_watermark_even_over_superseded_generations(state: Stat
     assert state.watermark() == 9
 
 
+def test_what_a_restored_control_plane_does_not_know_is_withdrawn(state: State) -> None:
+    intake = Intake(state)
+    intake.pulled([desired("1", 3, "kept.test"), desired("2", 7, "gone.test")], 7, complete=True)
+    intake.pulled([desired("1", 8, "kept.test")], 8, complete=True)
+    intake.void(7)
+    intake.void(7)  # every pull says it
+    kept, gone = state.slot("1" * 32), state.slot("2" * 32)
+    assert kept
+    assert gone
+    assert kept.desired.hostnames == ("kept.test",)
+    assert (gone.desired.hostnames, gone.desired.versions) == ((), ())
+    assert gone.state is SlotState.PENDING
+    assert state.watermark() == 8
+
+
 def test_an_older_generation_changes_nothing(state: State) -> None:
     intake = Intake(state)
     intake.pushed([desired("1", 5, "new.test")], 5)

@@ -100,6 +100,31 @@ def test_all_is_wiped_and_comes_back(platform: Platform, saved: Path) -> None:
     assert eventually(lambda: platform.answer("teller") == "200 kept")
 
 
+def test_a_node_that_is_ahead_of_the_restored_database_follows_it(
+    platform: Platform, saved: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        platform.deploy("teller", f"export default {{ fetch: () => new Response('{number}') }}")
+    platform.deploy("orphan")
+    assert eventually(lambda: platform.answer("orphan") == "200 kept")
+    platform.down()
+    # As on another machine: its agent's state is not in the backup and stays as it is.
+    folder = platform.folder / "nodes/edge-1"
+    for name in ("state.sqlite", "node.key"):
+        shutil.copy(folder / name, tmp_path)
+    done = platform.skerry("restore", str(saved), "--force")
+    assert done.returncode == 0, done.stderr
+    (replaced,) = platform.folder.parent.glob("data.before-restore-*")
+    shutil.rmtree(replaced)
+    for name in ("state.sqlite", "node.key"):
+        shutil.copy(tmp_path / name, folder)
+    platform.up()
+    assert eventually(lambda: platform.answer("teller") == "200 a secret")
+    assert eventually(lambda: platform.answer("orphan").startswith("404"))
+    platform.deploy("orphan", TELLS.replace("env.SAID", "'again'"))
+    assert eventually(lambda: platform.answer("orphan") == "200 again")
+
+
 def test_a_forgotten_password_is_replaced(platform: Platform) -> None:
     with platform.browser() as browser:
         assert browser.post("/login", data=MEMBER).status_code == 303
