@@ -5,6 +5,7 @@ in the join token, the node with the credential it got when it enrolled.
 """
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import structlog
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -17,7 +18,8 @@ from sqlalchemy.exc import OperationalError
 from api.clock import now
 from api.db import DB, transaction
 from api.deployments import rollouts
-from api.errors import NotAuthenticated, Problem
+from api.errors import NotAuthenticated, Problem, TooLarge
+from api.invocations import ingestion
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
@@ -27,6 +29,8 @@ log = structlog.get_logger()
 _bearer = HTTPBearer(auto_error=False)
 # Half of what the column holds: a node that is ahead leaves room to count on.
 GENERATION_MAX = 2**30
+# Packed; a second of 50,000 requests is some 3 MB.
+BATCH_BYTES_MAX = 64 * 1024 * 1024
 
 
 class EnrolmentIn(BaseModel):
@@ -76,6 +80,7 @@ def create_gateway() -> FastAPI:
     app.get("/edge/v1/desired")(get_desired)
     app.get("/edge/v1/modules/{digest}")(get_module)
     app.post("/edge/v1/reports")(report)
+    app.put("/edge/v1/batches/{batch_id}")(take_batch)
     return app
 
 
@@ -130,6 +135,27 @@ def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
         ),
     )
     return {"generation": generation}
+
+
+async def batch_content(request: Request) -> bytes:
+    """The body as it came, as long as a batch may be."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > BATCH_BYTES_MAX:
+            raise TooLarge(f"A batch has at most {BATCH_BYTES_MAX:,} bytes.")
+    return bytes(content)
+
+
+def take_batch(
+    session: DB,
+    node: CurrentNode,
+    batch_id: UUID,
+    content: Annotated[bytes, Depends(batch_content)],
+) -> dict[str, Any]:
+    """Store request records. The same batch may come again: then it was taken before."""
+    batch = ingestion.read(content)
+    return {"taken": ingestion.take(session, node.id, str(batch_id), batch)}
 
 
 def _note(node: Node, body: ReportIn) -> None:

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     push_lost_after_seconds: float = 45.0
     sweep_every_seconds: float = 10.0
 
+    # --- what happened ----------------------------------------------------------------------
+    # A busy script makes a million records a day, 200 bytes each; their sums are small.
+    record_retention_days: int = 7
+    rollup_retention_days: int = 90
+
     # --- sessions and tokens ----------------------------------------------------------------
     session_lifetime_days: int = 14
     join_token_lifetime_hours: int = 1

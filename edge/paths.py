@@ -34,7 +34,15 @@ class NodePaths:
 
     def make(self) -> None:
         """Create the folders, open to nobody else."""
-        folders = (self.root, self.sockets, self.modules, self.assets, self.front, self.cells)
+        folders = (
+            self.root,
+            self.sockets,
+            self.modules,
+            self.assets,
+            self.front,
+            self.cells,
+            self.spool,
+        )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owned(self.sockets, 0o077)
@@ -110,6 +118,15 @@ class NodePaths:
     @property
     def front(self) -> Path:
         return self.root / "front"
+
+    @property
+    def front_log(self) -> Path:
+        return self.front / "requests.fifo"
+
+    @property
+    def spool(self) -> Path:
+        """Records that the control plane has not taken yet."""
+        return self.root / "spool"
 
     @property
     def cells(self) -> Path:

@@ -6,6 +6,7 @@ from sqlalchemy import create_engine, text
 import api.accounts.models
 import api.bindings.models
 import api.deployments.models
+import api.invocations.models
 import api.nodes.models
 import api.scripts.models
 import api.versions.models  # noqa: F401 - each import registers its tables

@@ -5,6 +5,7 @@ from typing import Any
 from api.settings import settings
 
 PRUNE_EVERY_SECONDS = 3600.0
+EXPIRE_EVERY_SECONDS = 3600.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -16,5 +17,10 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "modules.prune",
             "schedule": PRUNE_EVERY_SECONDS,
             "options": {"expires": PRUNE_EVERY_SECONDS},
+        },
+        "expire": {
+            "task": "invocations.expire",
+            "schedule": EXPIRE_EVERY_SECONDS,
+            "options": {"expires": EXPIRE_EVERY_SECONDS},
         },
     }

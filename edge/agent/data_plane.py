@@ -1,6 +1,7 @@
 """Everything a node needs to serve visitors. None of it needs the control plane."""
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -10,7 +11,7 @@ from edge.agent.background import Background
 from edge.agent.bundles import Bundles
 from edge.agent.cells.cell import StartError
 from edge.agent.cells.fleet import Fleet
-from edge.agent.cells.limits import Limits
+from edge.agent.cells.limits import MIB, Limits
 from edge.agent.cells.watchdog import Watchdog
 from edge.agent.deployer import Deployer, hosts
 from edge.agent.doors import Doors
@@ -22,7 +23,11 @@ from edge.agent.front.admin import Admin
 from edge.agent.front.certificate import ensure_default_certificate
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
+from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.records.meters import Meters
+from edge.agent.records.recorder import Recorder
+from edge.agent.records.spool import Spool
 from edge.agent.scaling import Scaling
 from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
@@ -56,6 +61,7 @@ class DataPlane:
         self._paths = paths
         self._files = FrontFiles(paths.front)
         admin = Admin(paths.front_socket)
+        self._front_log = FrontLog(paths.front_log)
         bundles = Bundles(paths.modules)
         assets = AssetFolders(paths.assets, bundles)
         limits = Limits.of(settings, idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell))
@@ -64,7 +70,7 @@ class DataPlane:
         self.bundles = bundles
         self.sockets = Sockets(paths)
         self.front = Front(self._files, admin, settings.slots)
-        self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin)
+        self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
         self.doors = Doors(paths, runtime, sandbox, self.egress)
         self.fleet = Fleet(
@@ -99,6 +105,13 @@ class DataPlane:
             ),
             background=self.background,
         )
+        self.recorder = Recorder(
+            spool=Spool(paths.spool, settings.spool_mib * MIB),
+            state=self.state,
+            fleet=self.fleet,
+            front=self.front,
+            meters=Meters(self.fleet),
+        )
         self.scaling = Scaling(
             settings=settings,
             state=self.state,
@@ -127,6 +140,8 @@ class DataPlane:
         await self.egress.open()
         await take_over_cells(self._paths, self.state, self.sockets, self.fleet)
         await self._open_front()
+        self._front_log.open(self.recorder.take)
+        self.background.run(self.recorder.collect(), "records")
         self.background.run(self.sockets.watch(), "keeper")
         for role in self.egress.roles:
             self.background.run(self.egress.watch(role), role)
@@ -147,6 +162,9 @@ class DataPlane:
     async def leave(self) -> None:
         """The agent goes; keeper, front and cells stay and serve on."""
         await self.background.cancel()
+        self._front_log.close()
+        with contextlib.suppress(OSError):
+            await self.recorder.flush()
         self.fleet.forget()
         self.haproxy.forget()
         self.egress.forget()

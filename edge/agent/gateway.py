@@ -15,6 +15,11 @@ ANSWER_SECONDS = 15.0
 class GatewayError(RuntimeError):
     """The control plane did not answer, or not as agreed."""
 
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """What it answered; None when it did not."""
+
 
 @dataclass(frozen=True)
 class Desired:
@@ -61,16 +66,29 @@ class Gateway:
         except ValueError as error:
             raise GatewayError(f"the answer to a report is not readable: {error}") from error
 
-    async def _send(self, method: str, path: str, body: object = None) -> httpx2.Response:
+    async def ship(self, batch_id: str, content: bytes) -> None:
+        """Hand over records, gzipped JSON. The same id twice counts once."""
+        await self._send("PUT", f"/batches/{batch_id}", content=content)
+
+    async def _send(
+        self, method: str, path: str, body: object = None, content: bytes | None = None
+    ) -> httpx2.Response:
         request = self._client.build_request(
-            method, self._base + path, json=body, extensions={"sni_hostname": GATEWAY_NAME}
+            method,
+            self._base + path,
+            json=body,
+            content=content,
+            headers={"Content-Type": "application/gzip"} if content is not None else None,
+            extensions={"sni_hostname": GATEWAY_NAME},
         )
         try:
             answer = await self._client.send(request)
         except httpx2.TransportError as error:
             raise GatewayError(f"no answer: {error!r}") from error
         if answer.status_code // 100 != 2:
-            raise GatewayError(f"{method} {path} was answered {answer.status_code}")
+            raise GatewayError(
+                f"{method} {path} was answered {answer.status_code}", answer.status_code
+            )
         return answer
 
 

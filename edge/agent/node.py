@@ -111,6 +111,7 @@ class Node:
         )
         self._credential = credential
         self._plane.background.run(self._puller.run(), "pull")
+        self._plane.background.run(self._plane.recorder.ship(self._gateway), "ship records")
         await self._server.start()
         log.info("agent_started", node_id=credential.node_id, port=settings.agent_port)
 

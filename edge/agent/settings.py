@@ -53,6 +53,8 @@ class Settings:
     """Processes that a busy script may have side by side, unless it has a setting of its own."""
     cell_cpu_seconds: float
     """CPU a cell may use without letting anything else happen in it."""
+    spool_mib: int
+    """Request records on the disk while the control plane is away; beyond it the oldest go."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -83,6 +85,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         idle_seconds=_number(environ, "SKERRY_IDLE_SECONDS", 300),
         max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
+        spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
 

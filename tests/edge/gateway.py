@@ -3,6 +3,7 @@ reports, and pushes to nodes. Anything it is not promised fails the test that ca
 
 import base64
 import datetime
+import gzip
 import hashlib
 import http.client
 import json
@@ -76,6 +77,19 @@ class EnrolledNode:
     generation: int = 0
     slots: dict[str, Json] = field(default_factory=dict)
     reports: list[Json] = field(default_factory=list)
+    batches: dict[str, Json] = field(default_factory=dict)
+    """Request records by the batch's id."""
+    sent: list[str] = field(default_factory=list)
+    """The id of each batch as often as it came."""
+
+    def requests(self) -> list[Json]:
+        """Every recorded request, under the names of its columns."""
+        batches = list(self.batches.values())
+        return [
+            dict(zip(batch["columns"], entry, strict=True))  # type: ignore[call-overload]
+            for batch in batches
+            for entry in batch["requests"]  # type: ignore[attr-defined]
+        ]
 
     def reported(self) -> dict[str, Json]:
         """The newest reported state by script id."""
@@ -97,6 +111,10 @@ class Gateway:
         self.asked: list[str] = []
         """Method and path of every request, to see what a node fetched."""
         self.complaints: list[str] = []
+        self.forgetful = False
+        """Takes a batch and then answers as one that failed."""
+        self.database_away = False
+        """Takes no batch."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = self.authority.sign(NAME, key.public_key(), NAME)
         chain = folder / "gateway.pem"
@@ -209,6 +227,18 @@ class _Requests(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def _take_batch(self, node: EnrolledNode, identity: str, body: bytes) -> tuple[int, Json]:
+        if self.control.database_away:
+            return 503, {"error": "away"}
+        batch = json.loads(gzip.decompress(body))
+        assert set(batch) == {"columns", "requests", "measures", "lost"}, batch
+        node.sent.append(identity)
+        node.batches[identity] = batch
+        return (503, {"error": "away"}) if self.control.forgetful else (200, {})
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base's name
         return
 
@@ -239,6 +269,8 @@ class _Requests(BaseHTTPRequestHandler):
         node = next((one for one in self.control.nodes.values() if one.token == token), None)
         if node is None:
             return 401, {"error": "unknown token"}
+        if method == "PUT":
+            return self._take_batch(node, path.removeprefix("/edge/v1/batches/"), body)
         if (method, path) == ("GET", "/edge/v1/desired"):
             since = int(parse_qs(query)["since"][0])
             newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]

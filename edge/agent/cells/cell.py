@@ -8,6 +8,8 @@ import os
 import select
 import signal
 import socket
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +30,10 @@ from edge.runtime.trial import memory_file
 END_SECONDS = 10.0
 # Between the end of a process's connections and that of the sandbox around it.
 HANG_UP_SECONDS = 2.0
+# Starts and ends, for telling what happened to a request when it is recorded a second later.
+REMEMBERED_TIMES = 8
+# The front sees a broken connection, and the agent the end of the process, in the same moment.
+NEAR_US = 2_000_000
 # Only the agent connects here.
 CONTROL_BACKLOG = 64
 
@@ -89,6 +95,9 @@ class Cell:
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None
+        self._starts: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_TIMES)
+        self._spawned_us = 0
+        self._ends: deque[tuple[int, Outcome | None]] = deque(maxlen=REMEMBERED_TIMES)
         self._retirement = asyncio.Event()
         self._closed = False
         self._listener = listener
@@ -102,6 +111,12 @@ class Cell:
     @property
     def running(self) -> bool:
         return self.process is not None and not self.process.ended
+
+    def was_starting(self, began_us: int, ended_us: int) -> bool:
+        """Whether a request of this time (microseconds since 1970) waited for the process."""
+        return any(
+            began_us < up_us and spawned_us <= ended_us for spawned_us, up_us in self._starts
+        )
 
     def describe(self) -> dict[str, object]:
         """For the node's status."""
@@ -186,6 +201,7 @@ class Cell:
         self.output.open()
         self.output.clear()
         self._killed_for = None
+        self._spawned_us = time.time_ns() // 1000
         writing_end = self.output.writing_end()
         try:
             with (
@@ -224,6 +240,8 @@ class Cell:
             if not asking.done() or (asking.exception() and process.ended):
                 raise self._failure(process, service)
             asking.result()
+            # The first visitor may have been answered before the probe was.
+            self._starts.append((self._spawned_us, time.time_ns() // 1000))
         except (ProbeError, OSError) as error:
             raise StartError(f"The cell does not answer its probe: {error}") from error
         finally:
@@ -255,7 +273,14 @@ class Cell:
         ):
             outcome = Outcome.EXCEEDED_MEMORY
         self.last_outcome = outcome or self.last_outcome
+        self._ends.append((time.time_ns() // 1000, outcome))
         return outcome
+
+    def end_near(self, at_us: int) -> tuple[int, Outcome | None] | None:
+        """When its process ended and for which limit, if it did about then (microseconds since
+        1970)."""
+        near = [end for end in self._ends if abs(end[0] - at_us) < NEAR_US]
+        return min(near, key=lambda end: abs(end[0] - at_us), default=None)
 
     def refuse_waiting(self) -> None:
         """Close the connections that nobody has accepted: their visitors have their answer, and a

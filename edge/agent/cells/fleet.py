@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ from edge.wire import WireError
 KILLED_STARTS = 2
 # Where a sandboxed cell sees its static files.
 ASSETS_FOLDER = "/assets"
+# Of those that were removed: more than are exchanged while a line of the front is on its way.
+REMEMBERED_CELLS = 1000
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -70,6 +73,8 @@ class Fleet:
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
         self._warm: dict[int, Cell] = {}
+        self._known: dict[str, Cell] = {}
+        self._removed: deque[str] = deque()
         # A start is 27 ms of CPU; more at once than this only makes all of them late.
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 
@@ -84,6 +89,11 @@ class Fleet:
     def draining(self) -> bool:
         """Whether any cell still finishes what it has begun."""
         return bool(self._retiring)
+
+    def known(self, name: str) -> Cell | None:
+        """The cell of that name, also one that was removed a moment ago: the front's last lines
+        about it are read later."""
+        return self._known.get(name)
 
     def running(self) -> list[Cell]:
         """Every cell that has a process and visitors. Most scripts of a full node have none, so
@@ -150,7 +160,9 @@ class Fleet:
         """The cell of a record, with its socket held, without a process."""
         paths = self._cell_paths(record)
         listener = await self._sockets.bind(_socket_name(record), f"unix:{paths.main}")
-        return Cell(record, paths, listener, self._paths.root)
+        cell = Cell(record, paths, listener, self._paths.root)
+        self._known[cell.name] = cell
+        return cell
 
     def take_over(self, cell: Cell, identity: Identity) -> bool:
         """Adopt the process that an earlier agent started for this cell, if it still lives."""
@@ -200,6 +212,9 @@ class Fleet:
         cell.output.remove()
         self._state.remove_cell(cell.record)
         self._retiring.pop(cell.record.id, None)
+        self._removed.append(cell.name)
+        if len(self._removed) > REMEMBERED_CELLS:
+            self._known.pop(self._removed.popleft(), None)
         log.info("cell_removed", cell=cell.name, script_id=cell.record.script_id)
 
     def forget(self) -> None:

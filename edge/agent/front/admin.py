@@ -51,6 +51,12 @@ class Admin:
             sum(int(row["idle_cur"]) for row in kept if row["bkname/svname"] == f"{slot}/{server}"),
         )
 
+    async def dropped_lines(self) -> tuple[int, int]:
+        """HAProxy's pid, and how many lines of its log it could not write since it started."""
+        lines = (line.partition(": ") for line in (await self.ask("show info")).splitlines())
+        info = {name: value for name, _, value in lines}
+        return int(info.get("Pid", 0)), int(info.get("DroppedLogs", 0))
+
     async def servers(self) -> dict[tuple[str, str], int]:
         """Administrative state by (slot, server): 0 is ready, a bit of 0x01 or 0x08 is maint or
         drain set by us."""

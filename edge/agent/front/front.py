@@ -143,6 +143,25 @@ class Front:
             self._write_hosts()
             await self._tell_hosts({host: slot_name(slot) for host, slot in before.items()})
 
+    async def dropped_lines(self) -> int:
+        """How many lines of its log HAProxy could not write since this was asked the last time."""
+        try:
+            process, total = await self._admin.dropped_lines()
+        except AdminError:
+            return 0
+        known, before = self._known_drops()
+        if (known, before) != (process, total):
+            _replace(self._files.drops, f"{process} {total}")
+        return max(total - before, 0) if known == process else total
+
+    def _known_drops(self) -> tuple[int, int]:
+        """On the disk, since HAProxy lives on when the agent ends."""
+        try:
+            process, total = self._files.drops.read_text().split()
+            return int(process), int(total)
+        except (FileNotFoundError, ValueError):
+            return 0, 0
+
     async def compare(self) -> int:
         """Make HAProxy have what it should; answers how many things differed."""
         async with self._lock:

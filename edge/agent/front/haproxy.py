@@ -14,7 +14,8 @@ from pathlib import Path
 import structlog
 
 from edge.agent.front.admin import Admin, AdminError, AdminSilentError
-from edge.agent.front.template import HTTP_FD, HTTPS_FD, FrontFiles
+from edge.agent.front.log import FrontLog
+from edge.agent.front.template import HTTP_FD, HTTPS_FD, LOG_FD, FrontFiles
 from edge.agent.processes import Process, node_processes
 
 ROLE = "front"
@@ -50,8 +51,11 @@ class Health(Enum):
 
 
 class HAProxy:
-    def __init__(self, program: str, node: Path, files: FrontFiles, admin: Admin) -> None:
+    def __init__(
+        self, program: str, node: Path, files: FrontFiles, admin: Admin, log: FrontLog
+    ) -> None:
         self._program = program
+        self._log = log
         self._node = node
         self._files = files
         self._admin = admin
@@ -138,7 +142,7 @@ class HAProxy:
     async def _start(self) -> None:
         http, https = (self._listeners[name].fileno() for name in ("http", "https"))
         said = self._files.folder / "haproxy.log"
-        with said.open("wb") as output:
+        with said.open("wb") as output, self._log.writing_end() as lines:
             process = Process.start(
                 [
                     self._program,
@@ -150,10 +154,15 @@ class HAProxy:
                 ],
                 node=self._node,
                 role=self._role(),
-                pass_fds=[http, https],
+                pass_fds=[http, https, lines],
                 output=output.fileno(),
                 descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-                environ={HTTP_FD: str(http), HTTPS_FD: str(https), "PATH": PATH},
+                environ={
+                    HTTP_FD: str(http),
+                    HTTPS_FD: str(https),
+                    LOG_FD: str(lines),
+                    "PATH": PATH,
+                },
             )
         self._process = process
         deadline = time.monotonic() + START_SECONDS

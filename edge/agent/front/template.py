@@ -11,6 +11,29 @@ PAGES = Path(__file__).parent / "pages"
 # Environment variables that carry the numbers of the inherited listening descriptors.
 HTTP_FD = "SKERRY_HTTP_FD"
 HTTPS_FD = "SKERRY_HTTPS_FD"
+# Likewise the pipe into which the front writes a line per request: see front/log.py.
+LOG_FD = "SKERRY_LOG_FD"
+
+# A write of at most so many bytes goes into a pipe whole or not at all (PIPE_BUF).
+LOG_LINE_BYTES = 4096
+# What front/log.py reads, in this order; the path is last, as a long one is cut off.
+LOG_FIELDS = {
+    "began_us": "%[var(txn.at)]",
+    "ended_us": "%[date(0,us)]",
+    "slot": "%[var(txn.slot)]",
+    "cell": "%s",
+    "ray": "%[var(txn.ray)]",
+    "client": "%[src]",
+    "status": "%ST",
+    "termination": "%ts",
+    "said": "%[var(txn.said)]",
+    "bytes_in": "%U",
+    "bytes_out": "%B",
+    "scheme": "%[var(txn.scheme)]",
+    "host": "%[var(txn.host)]",
+    "method": "%HM",
+    "path": "%HU",
+}
 
 # Requests beyond 1,000 wait in HAProxy and not in the cell's backlog of 4,096. workerd closes a
 # connection after 15 idle seconds (measured): HAProxy lets go of its idle ones sooner, so that a
@@ -49,6 +72,11 @@ class FrontFiles:
     @property
     def hosts(self) -> Path:
         return self.folder / "hosts.map"
+
+    @property
+    def drops(self) -> Path:
+        """HAProxy's pid, and how many lines it could not write, as far as that was counted."""
+        return self.folder / "drops"
 
     @property
     def certificate(self) -> Path:
@@ -98,6 +126,7 @@ defaults
   timeout queue 30s
   option clitcpka
   option srvtcpka
+  option dontlognull
   retries 3
   retry-on conn-failure
   http-reuse always
@@ -108,9 +137,13 @@ defaults
 frontend front
   bind "fd@${{{HTTP_FD}}}"
   bind "fd@${{{HTTPS_FD}}}" ssl crt {word(files.certificate)} alpn h2,http/1.1
+  log "fd@${{{LOG_FD}}}" len {LOG_LINE_BYTES} format raw local0
+  log-format "{" ".join(LOG_FIELDS.values())}"
+  http-request set-var(txn.at) date(0,us)
   http-request set-var(txn.ray) uuid(),regsub(-,,g),bytes(0,16)
   http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
   http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
+  http-request set-log-level silent unless {{ var(txn.slot) -m found }}
   http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}
   http-request del-header x-skerry -m beg
 {deleted}
@@ -123,9 +156,11 @@ frontend front
   http-request set-header CF-Visitor '{{"scheme":"https"}}' if {{ ssl_fc }}
   http-request set-header CF-Visitor '{{"scheme":"http"}}' unless {{ ssl_fc }}
   http-request set-header {PROTO_HEADER} %[req.hdr(x-forwarded-proto)]
+  http-request set-var(txn.scheme) req.hdr(x-forwarded-proto)
   http-request set-var(txn.http) str(HTTP/2) if {{ req.ver 2.0 }}
   http-request set-var-fmt(txn.http) HTTP/%[req.ver] unless {{ req.ver 2.0 }}
   http-request set-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"%[var(txn.http)]","tlsVersion":"%[ssl_fc_protocol]","tlsCipher":"%[ssl_fc_cipher]"}}'
+  http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
   http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
   http-response del-header {MARKER_HEADER}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}

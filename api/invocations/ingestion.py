@@ -1,0 +1,214 @@
+"""Taking batches of request records from nodes: each once, whole, in one transaction."""
+
+import gzip
+import io
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from api.clock import now
+from api.errors import Refused
+from api.invocations import partitions
+from api.invocations.histogram import bucket_of
+from api.invocations.models import ingested_batches, invocations, losses, measures, rollups
+
+# What nodes send (edge/agent/records/attribution.py), in this order.
+COLUMNS = [
+    "at_us",
+    "ray",
+    "script_id",
+    "account_id",
+    "version_id",
+    "host",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "duration_us",
+    "bytes_in",
+    "bytes_out",
+    "cold",
+]
+# A node collects at most 50,000 lines a second, of at most 4 kB each.
+UNPACKED_BYTES_MAX = 256 * 1024 * 1024
+# The clock of a node may be wrong by so much.
+AHEAD_MAX = timedelta(hours=1)
+
+# Microseconds since 1970 in the years that Postgres, Python and a clock have in common.
+At = Annotated[int, Field(ge=0, le=4_000_000_000_000_000)]
+Count = Annotated[int, Field(ge=0, lt=2**62)]
+# No letter that Postgres' text cannot hold.
+Word = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+Status = Annotated[int, Field(ge=0, le=999)]
+Request = tuple[
+    At, Word, Word, Word, Word, Word, Word, Word, Status, Word, Count, Count, Count, bool
+]
+Measure = tuple[At, Word, Word, Count, Count]
+
+
+class Batch(BaseModel):
+    """What a node recorded in about a second."""
+
+    columns: list[str]
+    requests: list[Request]
+    measures: list[Measure] = []
+    lost: dict[Word, Count] = {}
+
+
+@dataclass
+class _Minute:
+    requests: int = 0
+    cold: int = 0
+    duration_us: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+def read(content: bytes) -> Batch:
+    """Raises Refused for what is no batch."""
+    try:
+        with gzip.open(io.BytesIO(content)) as packed:
+            text = packed.read(UNPACKED_BYTES_MAX + 1)
+        if len(text) > UNPACKED_BYTES_MAX:
+            raise Refused(f"A batch has at most {UNPACKED_BYTES_MAX:,} bytes.")
+        batch = Batch.model_validate_json(text)
+    except (OSError, EOFError, zlib.error, ValidationError) as error:
+        raise Refused(f"This is no batch of request records: {str(error)[:500]}") from error
+    if batch.columns != COLUMNS:
+        raise Refused(f"The columns of a batch are {', '.join(COLUMNS)}.")
+    return batch
+
+
+def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
+    """Store a batch; False when it was taken before, and then nothing changes."""
+    fresh = session.execute(
+        insert(ingested_batches)
+        .values(node_id=node_id, batch_id=batch_id, ingested_at=now())
+        .on_conflict_do_nothing()
+        .returning(ingested_batches.c.batch_id)
+    ).first()
+    if fresh is None:
+        return False
+    latest = now() + AHEAD_MAX
+    requests = [(_time(one[0]), one) for one in batch.requests]
+    requests = [(min(at, latest), one) for at, one in requests]
+    _roll_up(session, node_id, requests)
+    _store(session, node_id, requests)
+    _measure(session, node_id, batch.measures)
+    _count_losses(session, node_id, batch.lost)
+    return True
+
+
+def _time(at_us: int) -> datetime:
+    return datetime.fromtimestamp(at_us / 1e6, UTC)
+
+
+def _store(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
+    """A day that is no longer kept is only counted."""
+    oldest = partitions.oldest_day()
+    kept = [(at, one) for at, one in requests if at.date() >= oldest]
+    if not kept:
+        return
+    partitions.ensure(session, {at.date() for at, _ in kept})
+    names = ", ".join(["at", *COLUMNS[1:], "node_id"])
+    driver: Any = session.connection().connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY {invocations.name} ({names}) FROM STDIN") as copy,
+    ):
+        for at, one in kept:
+            copy.write_row((at, *one[1:], node_id))
+
+
+def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
+    sums: dict[tuple[str, datetime, str, str, int], _Minute] = defaultdict(_Minute)
+    for at, one in requests:
+        _, _, script_id, _, version_id, *_, outcome, duration, came, went, cold = one
+        minute = at.replace(second=0, microsecond=0)
+        found = sums[script_id, minute, version_id, outcome, bucket_of(duration)]
+        found.requests += 1
+        found.cold += cold
+        found.duration_us += duration
+        found.bytes_in += came
+        found.bytes_out += went
+    rows = [
+        {
+            "script_id": script_id,
+            "minute": minute,
+            "version_id": version_id,
+            "node_id": node_id,
+            "outcome": outcome,
+            "bucket": bucket,
+            **vars(found),
+        }
+        for (script_id, minute, version_id, outcome, bucket), found in sorted(
+            sums.items(), key=lambda item: item[0]
+        )
+    ]
+    for part in _parts(rows):
+        statement = insert(rollups).values(part)
+        added = {name: rollups.c[name] + statement.excluded[name] for name in vars(_Minute())}
+        session.execute(statement.on_conflict_do_update(constraint=rollups.primary_key, set_=added))
+
+
+def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
+    sums: dict[tuple[str, datetime, str], list[int]] = {}
+    for at_us, script_id, version_id, cpu_ms, memory_bytes in found:
+        minute = _time(at_us).replace(second=0, microsecond=0)
+        before = sums.setdefault((script_id, minute, version_id), [0, 0])
+        before[0] += cpu_ms
+        before[1] = max(before[1], memory_bytes)
+    rows = [
+        {
+            "script_id": script_id,
+            "minute": minute,
+            "version_id": version_id,
+            "node_id": node_id,
+            "cpu_ms": cpu_ms,
+            "memory_bytes": memory_bytes,
+        }
+        for (script_id, minute, version_id), (cpu_ms, memory_bytes) in sorted(sums.items())
+    ]
+    for part in _parts(rows):
+        statement = insert(measures).values(part)
+        session.execute(
+            statement.on_conflict_do_update(
+                constraint=measures.primary_key,
+                set_={
+                    "cpu_ms": measures.c.cpu_ms + statement.excluded.cpu_ms,
+                    "memory_bytes": func.greatest(
+                        measures.c.memory_bytes, statement.excluded.memory_bytes
+                    ),
+                },
+            )
+        )
+
+
+def _count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:
+    for reason, records in sorted(lost.items()):
+        statement = insert(losses).values(
+            node_id=node_id, reason=reason, records=records, last_at=now()
+        )
+        session.execute(
+            statement.on_conflict_do_update(
+                constraint=losses.primary_key,
+                set_={
+                    "records": losses.c.records + statement.excluded.records,
+                    "last_at": statement.excluded.last_at,
+                },
+            )
+        )
+
+
+def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """A statement has at most 65,535 parameters."""
+    for start in range(0, len(rows), 2000):
+        yield rows[start : start + 2000]

@@ -1,0 +1,77 @@
+"""A partition of `invocations` per day (UTC): made ahead, and dropped when its time is over."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import delete, text
+from sqlalchemy.orm import Session
+
+from api.clock import now
+from api.invocations.models import ingested_batches, measures, rollups
+from api.settings import settings
+
+DAYS_AHEAD = 2
+# A node that was away for longer than this has dropped its oldest batches itself.
+BATCHES_KEPT = timedelta(days=30)
+# Any constant will do: two that make the same partition at once would fail one another.
+ADVISORY_LOCK = 5_325_380
+PREFIX = "invocations_"
+
+
+def oldest_day() -> date:
+    """The first day that is kept."""
+    return (now() - timedelta(days=settings().record_retention_days)).date()
+
+
+def ensure(session: Session, days: Iterable[date]) -> None:
+    """Make the partitions of these days, unless they are there."""
+    missing = [day for day in sorted(set(days)) if not _exists(session, day)]
+    if not missing:
+        return
+    session.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+    for day in missing:
+        begin = datetime.combine(day, time(), UTC)
+        end = begin + timedelta(days=1)
+        session.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF invocations"
+                f" FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
+            )
+        )
+
+
+def expire(session: Session) -> list[str]:
+    """Make the partitions of the next days and drop what is older than it may be; answers the
+    partitions that went."""
+    today = now().date()
+    ensure(session, (today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)))
+    oldest = _name(oldest_day())
+    gone = [name for name in partitions(session) if name < oldest]
+    for name in gone:
+        session.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    rolled_up = now() - timedelta(days=settings().rollup_retention_days)
+    session.execute(delete(rollups).where(rollups.c.minute < rolled_up))
+    session.execute(delete(measures).where(measures.c.minute < rolled_up))
+    taken = ingested_batches.c.ingested_at < now() - BATCHES_KEPT
+    session.execute(delete(ingested_batches).where(taken))
+    return gone
+
+
+def partitions(session: Session) -> list[str]:
+    """The names of those that are there, the oldest first."""
+    found = session.scalars(
+        text(
+            "SELECT inhrelid::regclass::text FROM pg_inherits"
+            " WHERE inhparent = 'invocations'::regclass ORDER BY 1"
+        )
+    )
+    return list(found)
+
+
+def _name(day: date) -> str:
+    return f"{PREFIX}{day:%Y%m%d}"
+
+
+def _exists(session: Session, day: date) -> bool:
+    found = session.scalar(text("SELECT to_regclass(:name)"), {"name": _name(day)})
+    return found is not None

@@ -1,0 +1,127 @@
+"""The front's line per request: a FIFO that HAProxy writes and never waits for.
+
+HAProxy holds both ends, so what it wrote while no agent lived is read by the next one. A full pipe
+costs the line and nothing else: HAProxy counts it as dropped (`DroppedLogs` of `show info`).
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.agent.front.template import LOG_FIELDS
+
+# Some 4,000 requests: what may come while the agent does something else. More needs a privilege.
+PIPE_BYTES = 1024 * 1024
+CHUNK_BYTES = 256 * 1024
+NOTHING = "-"
+
+
+class LineError(ValueError):
+    """A line that the front cannot have written whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request as the front saw it. Times are microseconds since 1970."""
+
+    began_us: int
+    ended_us: int
+    slot: str
+    cell: str
+    """The server's name, empty when the request reached none."""
+    ray: str
+    client: str
+    status: int
+    termination: str
+    """HAProxy's two letters: who ended the request, and when."""
+    said: bool
+    """Whether the script answered."""
+    bytes_in: int
+    bytes_out: int
+    scheme: str
+    host: str
+    method: str
+    path: str
+    """With the query; cut off where the line got too long."""
+
+
+def read_line(text: str) -> Line | None:
+    """None for a connection that brought no request for a script. Raises LineError."""
+    fields = text.split(" ", len(LOG_FIELDS) - 1)
+    if len(fields) == len(LOG_FIELDS) and NOTHING in (fields[0], fields[2]):
+        return None
+    try:
+        began, ended, slot, cell, ray, client, status, end, said, bytes_in, bytes_out, *rest = (
+            fields
+        )
+        scheme, host, method, path = rest
+        return Line(
+            began_us=int(began),
+            ended_us=int(ended),
+            slot=slot,
+            cell="" if cell.startswith("<") else cell,
+            ray=ray,
+            client=client,
+            status=int(status),
+            termination=end,
+            said=said != NOTHING,
+            bytes_in=int(bytes_in),
+            bytes_out=int(bytes_out),
+            scheme=scheme,
+            host=host,
+            method=method,
+            path=path,
+        )
+    except ValueError as error:
+        raise LineError(f"not a line of the front: {text[:200]!r}") from error
+
+
+class FrontLog:
+    """The reading end. Opened for reading and writing, so that it never comes to an end."""
+
+    def __init__(self, fifo: Path) -> None:
+        self._fifo = fifo
+        self._descriptor: int | None = None
+        self._partial = b""
+
+    def open(self, take: Callable[[list[str]], None]) -> None:
+        """From here on `take` gets what the front writes, many lines at once."""
+        self._descriptor = self._opened()
+        asyncio.get_running_loop().add_reader(self._descriptor, self._read, take)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @contextlib.contextmanager
+    def writing_end(self) -> Iterator[int]:
+        """A descriptor for HAProxy."""
+        descriptor = self._opened()
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _opened(self) -> int:
+        if not self._fifo.exists():
+            os.mkfifo(self._fifo, 0o600)
+        descriptor = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return descriptor
+
+    def _read(self, take: Callable[[list[str]], None]) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            chunk = os.read(self._descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        take([line.decode("latin-1") for line in lines if line])

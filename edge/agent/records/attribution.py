@@ -1,0 +1,106 @@
+"""Whose request a line of the front is about, and how it went."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from edge.agent.cells.cell import Cell
+from edge.agent.cells.limits import Outcome as Exceeded
+from edge.agent.front.log import Line
+from edge.agent.state import Slot
+
+# Of every entry of a batch's `requests`; the control plane reads them by these names.
+COLUMNS = (
+    "at_us",
+    "ray",
+    "script_id",
+    "account_id",
+    "version_id",
+    "host",
+    "method",
+    "path",
+    "status",
+    "outcome",
+    "duration_us",
+    "bytes_in",
+    "bytes_out",
+    "cold",
+)
+METHOD_LENGTH = 32
+PATH_LENGTH = 1024
+
+Record = list[object]
+Found = Callable[[str], Cell | None]
+SlotOf = Callable[[str], Slot | None]
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    EXCEPTION = "exception"
+    """The script threw: page 1101."""
+    EXCEEDED_CPU = "exceeded_cpu"
+    """Its cell was killed under the request: page 1102, or an answer that broke off."""
+    EXCEEDED_MEMORY = "exceeded_memory"
+    CANCELED = "canceled"
+    """The visitor left before the answer was complete."""
+    UNAVAILABLE = "unavailable"
+    """The script could not be started, or the request waited too long for it: 503."""
+    UNKNOWN = "unknown"
+    """The cell ended, and no limit of ours did that."""
+
+
+def record(line: Line, cell_of: Found, slot_of: SlotOf) -> Record | None:
+    """The entry of a batch; None for a request of no script that this node knows."""
+    cell = cell_of(line.cell)
+    slot = slot_of(line.slot)
+    if cell is None and slot is None:
+        return None
+    script_id = cell.record.script_id if cell else slot.script_id if slot else ""
+    account_id = slot.desired.account_id if slot else ""
+    live = slot.live.version_id if slot and slot.live else ""
+    return [
+        line.began_us,
+        line.ray,
+        script_id,
+        account_id,
+        cell.record.version_id if cell else live,
+        line.host,
+        line.method[:METHOD_LENGTH],
+        line.path.partition("?")[0][:PATH_LENGTH],
+        shown_status(line),
+        outcome(line, cell),
+        max(line.ended_us - line.began_us, 0),
+        line.bytes_in,
+        line.bytes_out,
+        cell is not None and cell.was_starting(line.began_us, line.ended_us),
+    ]
+
+
+def shown_status(line: Line) -> int:
+    """What the visitor got. HAProxy logs 502 for its page of a broken connection, which says 503."""
+    return 503 if line.status == 502 and not line.said else line.status
+
+
+def outcome(line: Line, cell: Cell | None) -> Outcome:
+    """HAProxy's first letter says who ended the request: C the visitor, S the cell. A cell that
+    answered without reading a body hangs up, too, so S alone does not say that it broke off."""
+    who = line.termination[:1]
+    if who in "Cc":
+        return Outcome.CANCELED
+    if who == "S" and cell and (end := cell.end_near(line.ended_us)):
+        return _EXCEEDED[end[1]] if end[1] else Outcome.UNKNOWN
+    if line.said:
+        return Outcome.OK
+    return _PAGES.get(line.status, Outcome.OK)
+
+
+_EXCEEDED = {
+    Exceeded.EXCEEDED_CPU: Outcome.EXCEEDED_CPU,
+    Exceeded.EXCEEDED_MEMORY: Outcome.EXCEEDED_MEMORY,
+}
+# What the front answered in the script's place.
+_PAGES = {
+    500: Outcome.EXCEPTION,
+    502: Outcome.UNKNOWN,
+    503: Outcome.UNAVAILABLE,
+    504: Outcome.UNAVAILABLE,
+}

@@ -1,0 +1,165 @@
+"""Collects what the front said in a second, writes it to the spool and ships it.
+
+An agent that dies loses the second it was collecting. From the spool on nothing is lost or counted
+twice: a batch keeps its id however often it is sent.
+"""
+
+import asyncio
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from edge.agent.cells.fleet import Fleet
+from edge.agent.front.front import Front
+from edge.agent.front.log import Line, LineError, read_line
+from edge.agent.gateway import Gateway, GatewayError
+from edge.agent.records.attribution import COLUMNS, Record, record
+from edge.agent.records.meters import Measure, Meters
+from edge.agent.records.spool import Batch, Spool
+from edge.agent.state import Slot, State
+
+COLLECT_SECONDS = 1.0
+# More than the front can say in that time; beyond it the agent would grow without limit.
+MOST_LINES = 50_000
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 15.0
+# The front's own count of lines it could not write, asked this rarely.
+DROPS_SECONDS = 10.0
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Listener = Callable[[Line, Record], None]
+
+
+class Recorder:
+    def __init__(
+        self, *, spool: Spool, state: State, fleet: Fleet, front: Front, meters: Meters
+    ) -> None:
+        self._spool = spool
+        self._state = state
+        self._fleet = fleet
+        self._front = front
+        self._meters = meters
+        self._lines: list[str] = []
+        self._measures: list[Measure] = []
+        self._lost: Counter[str] = Counter()
+        self.total_lost: Counter[str] = Counter()
+        """Since the agent started, by reason."""
+        self.total = 0
+        self._spooled = asyncio.Event()
+        self.listener: Listener | None = None
+        """Hears of every request as it is recorded."""
+
+    @property
+    def spooled_bytes(self) -> int:
+        return self._spool.size_bytes
+
+    def take(self, lines: list[str]) -> None:
+        """What the front said just now."""
+        room = MOST_LINES - len(self._lines)
+        if len(lines) > room:
+            self._lose("agent", len(lines) - room)
+        self._lines += lines[:room]
+
+    def _lose(self, reason: str, count: int) -> None:
+        if count:
+            self._lost[reason] += count
+            self.total_lost[reason] += count
+            log.warning("records_lost", reason=reason, count=count)
+
+    async def collect(self) -> None:
+        """Write what was said to the spool, once a second."""
+        waited = DROPS_SECONDS
+        while True:
+            await asyncio.sleep(COLLECT_SECONDS)
+            waited += COLLECT_SECONDS
+            if waited >= DROPS_SECONDS:
+                waited = 0
+                self._lose("front", await self._front.dropped_lines())
+            try:
+                await self.flush()
+            except OSError as error:
+                log.error("records_not_spooled", reason=str(error))
+            except Exception:  # a node that stops recording would never tell anybody
+                log.exception("records_not_collected")
+
+    async def flush(self) -> None:
+        """Raises OSError when the disk does not take them; then they are lost, and counted."""
+        lines, self._lines = self._lines, []
+        if self._meters.due():
+            self._measures += self._meters.sample()
+        requests = self._attributed(lines)
+        measures, self._measures = self._measures, []
+        lost, self._lost = self._lost, Counter()
+        if not (requests or measures or lost):
+            return
+        batch = {"columns": COLUMNS, "requests": requests, "measures": measures, "lost": lost}
+        try:
+            dropped = await asyncio.to_thread(self._write, batch, len(requests))
+        except OSError:
+            self._lost.update(lost)
+            self._lose("disk", len(requests))
+            raise
+        self._lose("spool", dropped)
+        self._spooled.set()
+
+    def _write(self, batch: Mapping[str, object], requests: int) -> int:
+        text = json.dumps(batch, separators=(",", ":")).encode()
+        return self._spool.put(gzip.compress(text, 1), requests)
+
+    def _attributed(self, lines: list[str]) -> list[Record]:
+        slots = {slot.number: slot for slot in self._state.slots() if slot.number is not None}
+
+        def slot_of(name: str) -> Slot | None:
+            return slots.get(int(name[1:])) if name[1:].isdigit() else None
+
+        found: list[Record] = []
+        unreadable = 0
+        for text in lines:
+            try:
+                line = read_line(text)
+            except LineError:
+                unreadable += 1
+                continue
+            entry = record(line, self._fleet.known, slot_of) if line else None
+            if line is None or entry is None:
+                continue
+            found.append(entry)
+            if self.listener:
+                self.listener(line, entry)
+        self._lose("unreadable", unreadable)
+        self.total += len(found)
+        return found
+
+    async def ship(self, gateway: Gateway) -> None:
+        """Hand every batch to the control plane, the oldest first, for ever."""
+        retry = FIRST_RETRY_SECONDS
+        while True:
+            batch = self._spool.oldest()
+            if batch is None:
+                self._spooled.clear()
+                await self._spooled.wait()
+            elif await self._shipped(gateway, batch):
+                retry = FIRST_RETRY_SECONDS
+            else:
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, LONGEST_RETRY_SECONDS)
+
+    async def _shipped(self, gateway: Gateway, batch: Batch) -> bool:
+        """Whether this batch is done with."""
+        try:
+            content = await asyncio.to_thread(batch.path.read_bytes)
+            await gateway.ship(batch.id, content)
+        except FileNotFoundError:
+            pass  # it was the oldest, and made room
+        except GatewayError as error:
+            if error.status not in (400, 413, 422):
+                return False
+            # It would be refused again and keep all others from being taken.
+            log.error("records_refused", batch=batch.id, reason=str(error))
+            self._lose("refused", batch.requests)
+        self._spool.remove(batch)
+        return True

@@ -1,0 +1,223 @@
+"""What a node writes down about requests, and that it loses and doubles nothing on the way."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edge.agent.front.log import LineError, read_line
+from edge.agent.records.spool import Spool
+from tests.edge.bundles import Bundle, Json, answering, host_of
+from tests.edge.gateway import Gateway
+from tests.edge.nodes import TestNode, running_node, until
+
+pytestmark = pytest.mark.edge
+
+SCRIPT = """
+export default { async fetch(request) {
+  const { pathname } = new URL(request.url);
+  if (pathname === "/throw") throw new Error("boom");
+  if (pathname === "/own") return new Response("mine", { status: 500 });
+  if (pathname === "/endless") {
+    const { readable, writable } = new TransformStream();
+    const writer = writable.getWriter();
+    (async () => { while (true) { await writer.write(new Uint8Array(100)); await scheduler.wait(20); } })();
+    return new Response(readable);
+  }
+  if (pathname === "/slow") await scheduler.wait(300);
+  if (pathname === "/spin") while (true);
+  return new Response("x".repeat(1000));
+} };
+"""
+LEAVES = b"GET /endless HTTP/1.1\r\nHost: %s\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def script() -> Bundle:
+    return Bundle(SCRIPT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed(node: TestNode, script: Bundle) -> None:
+    assert node.deploy("seen", script)["state"] == "live"
+
+
+def _record(node: TestNode, path: str) -> Json:
+    def found() -> list[Json]:
+        return [one for one in node.enrolled.requests() if one["path"] == path]
+
+    until(found, 15, f"a record of {path}")
+    (record,) = found()
+    return record
+
+
+def test_a_request_is_recorded(node: TestNode, script: Bundle) -> None:
+    began = time.time()
+    answer = node.visit("seen", "/ok?secret=1", "POST", b"12345")
+    record = _record(node, "/ok")
+    assert record["ray"] == answer.headers["cf-ray"].partition("-")[0]
+    assert record["version_id"] == script.version_id
+    assert record["account_id"] == "a" * 32
+    assert (record["host"], record["method"], record["status"]) == (host_of("seen"), "POST", 200)
+    assert record["outcome"] == "ok"
+    assert record["cold"] is False
+    assert began - 1 < int(str(record["at_us"])) / 1e6 < time.time()
+    assert 0 <= int(str(record["duration_us"])) < 5_000_000
+    assert int(str(record["bytes_in"])) >= 5
+    assert int(str(record["bytes_out"])) >= 1000
+
+
+def test_how_requests_went(node: TestNode) -> None:
+    node.visit("seen", "/throw")
+    node.visit("seen", "/own")
+    node.visit("seen", "/slow")
+    with socket.create_connection(("127.0.0.1", node.http_port)) as visitor:
+        visitor.sendall(LEAVES % host_of("seen").encode())
+        assert visitor.recv(100)
+    went = {
+        path: (record["status"], record["outcome"])
+        for path in ("/throw", "/own", "/slow", "/endless")
+        for record in [_record(node, path)]
+    }
+    assert went["/throw"] == (500, "exception")
+    assert went["/own"] == (500, "ok")
+    assert went["/slow"] == (200, "ok")
+    assert went["/endless"][1] == "canceled"
+    assert int(str(_record(node, "/slow")["duration_us"])) > 290_000
+
+
+def test_a_killed_script_is_told_from_one_that_died(node: TestNode) -> None:
+    node.deploy("spins", Bundle(SCRIPT))
+    assert node.visit("spins", "/spin").status == 503
+    record = _record(node, "/spin")
+    assert (record["status"], record["outcome"]) == (503, "exceeded_cpu")
+
+
+def test_the_first_request_after_a_rest_is_cold(node: TestNode) -> None:
+    resting = Bundle(answering("back"), scaling={"idle_seconds": 1, "max_cells": None})
+    node.deploy("rests", resting)
+    assert node.visit("rests", "/warm").text == "back"
+
+    def rests() -> bool:
+        return any(
+            cell["version_id"] == resting.version_id and cell["state"] == "idle"
+            for cell in node.cells()
+        )
+
+    until(rests, 20, "the script is at rest")
+    assert node.visit("rests", "/cold").text == "back"
+    assert _record(node, "/warm")["cold"] is False
+    assert _record(node, "/cold")["cold"] is True
+
+
+def test_nothing_is_recorded_of_hostnames_nobody_has(node: TestNode) -> None:
+    node.visit("nobody", "/scan")
+    node.visit("seen", "/after-scan")
+    _record(node, "/after-scan")
+    assert "/scan" not in {one["path"] for one in node.enrolled.requests()}
+
+
+def test_the_processes_are_metered(node: TestNode, script: Bundle) -> None:
+    def cpu_ms() -> float:
+        return sum(
+            measure[3]
+            for batch in list(node.enrolled.batches.values())
+            for measure in batch["measures"]  # type: ignore[attr-defined]
+            if measure[2] == script.version_id and measure[4] > 0
+        )
+
+    before = cpu_ms()
+    for _ in range(400):
+        node.visit("seen", "/meter")
+    until(lambda: cpu_ms() > before, 15, "CPU was measured")
+
+
+def test_an_answer_that_is_lost_sends_the_same_batch_again(
+    node: TestNode, gateway: Gateway
+) -> None:
+    gateway.forgetful = True
+    node.visit("seen", "/twice")
+    _record(node, "/twice")
+    sent = node.enrolled.sent[-1]
+    gateway.forgetful = False
+    until(lambda: Counter(node.enrolled.sent)[sent] > 1, 15, "the batch came again")
+    _record(node, "/twice")  # in one batch only
+
+
+def test_records_wait_on_the_disk_while_the_control_plane_is_away(
+    gateway: Gateway, folder: Path
+) -> None:
+    with running_node(gateway, folder, "lonely") as node:
+        node.deploy("seen", Bundle(SCRIPT))
+        gateway.database_away = True
+        node.visit("seen", "/alone")
+        until(
+            lambda: any((node.folder / "spool").glob("*-1.json.gz")),
+            20,
+            "a batch with one request on the disk",
+        )
+        node.kill_agent()
+        gateway.database_away = False
+        node.start()
+        _record(node, "/alone")
+
+
+def test_a_killed_agent_costs_at_most_a_second_of_records(gateway: Gateway, folder: Path) -> None:
+    with running_node(gateway, folder, "mortal") as node:
+        node.deploy("seen", Bundle(SCRIPT))
+        visited: dict[str, float] = {}
+        killed_at = [0.0]
+        done = threading.Event()
+
+        def visit() -> None:
+            while not done.is_set():
+                path = f"/{len(visited)}"
+                node.visit("seen", path)
+                visited[path] = time.time()
+                time.sleep(0.01)
+
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        try:
+            until(lambda: node.enrolled.batches, 15, "the first batch")
+            time.sleep(0.6)  # into the middle of a second
+            killed_at[0] = time.time()
+            node.kill_agent()
+            node.start()
+        finally:
+            time.sleep(0.3)
+            done.set()
+            visitor.join()
+        last = list(visited)[-1]
+        _record(node, last)
+        recorded = Counter(str(one["path"]) for one in node.enrolled.requests())
+        assert set(recorded.values()) == {1}
+        lost = [path for path in visited if path not in recorded]
+        # A batch is collected for a second, and written for a moment more on a busy machine.
+        assert all(killed_at[0] - 2 < visited[path] <= killed_at[0] + 0.1 for path in lost), lost
+        assert len(recorded) > len(visited) / 2
+
+
+def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, limit_bytes=250)
+    assert spool.put(b"a" * 100, 3) == 0
+    assert spool.put(b"b" * 100, 4) == 0
+    assert spool.put(b"c" * 100, 5) == 3
+    again = Spool(tmp_path, limit_bytes=250)
+    oldest = again.oldest()
+    assert oldest
+    assert (len(again), oldest.path.read_bytes()[:1], oldest.requests) == (2, b"b", 4)
+
+
+def test_a_connection_without_a_request_is_no_record() -> None:
+    no_request = "- 2 - <NOSRV> - 127.0.0.1 0 CR - 0 0 - - <BADREQ> <BADREQ>"
+    assert read_line(no_request) is None
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "x " * 14 + "/path"])
+def test_half_a_line_is_refused(text: str) -> None:
+    with pytest.raises(LineError):
+        read_line(text)
