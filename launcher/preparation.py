@@ -14,6 +14,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import select
 
 from api.accounts.models import Account
@@ -31,7 +32,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--join", nargs="*", default=[], metavar="NODE")
     options = parser.parse_args(arguments)
     # Alembic prints nothing by itself; what it does say goes to the log, not between our JSON.
-    command.upgrade(Config(ROOT / "migrations" / "alembic.ini", stdout=sys.stderr), "head")
+    try:
+        command.upgrade(Config(ROOT / "migrations" / "alembic.ini", stdout=sys.stderr), "head")
+    except CommandError as error:
+        print(
+            f"The database cannot be brought to what this version expects: {error}. A newer version has used it: start "
+            "that one, or restore a backup from before. Nothing was changed."
+        )
+        return 1
     connect()
     data = DataDirectory(options.data)
     answer: dict[str, object] = dict(bootstrap(data.api_token))

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from edge import proc
 from launcher import processes
 from launcher.paths import ROOT
 
@@ -27,6 +28,8 @@ class Platform:
 
     folder: Path
     flags: list[str] = field(default_factory=list)
+    checkout: Path = ROOT
+    """Whose code runs."""
 
     def skerry(
         self, command: str, *arguments: str, stdin: str = ""
@@ -40,7 +43,7 @@ class Platform:
         for name in ("DATABASE_URL", "REDIS_URL"):
             own.pop(name, None)
         return subprocess.run(
-            [str(ROOT / "skerry"), command, *arguments, "--data", str(self.folder)],
+            [str(self.checkout / "skerry"), command, *arguments, "--data", str(self.folder)],
             env=own,
             cwd="/",
             input=stdin,
@@ -125,10 +128,10 @@ class Platform:
         found: dict[str, int] = json.loads((self.folder / "config.json").read_text())["ports"]
         return found
 
-    def everything(self) -> list[processes.Identity]:
+    def everything(self) -> list[proc.Identity]:
         """Every process of the instance, however deep, nodes' detached ones included."""
         nodes = f"{self.folder / 'nodes'}/"
-        detached = processes.marked("SKERRY_NODE", lambda value: value.startswith(nodes))
+        detached = proc.marked("SKERRY_NODE", lambda value: value.startswith(nodes))
         return [*processes.of_instance(self.folder), *(process for process, _ in detached)]
 
     def kill(self, *names: str) -> None:
