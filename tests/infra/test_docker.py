@@ -100,6 +100,14 @@ def test_ports(compose: Any) -> None:
         ]
 
 
+def test_the_address_that_people_read_is_the_dashboards(compose: Any) -> None:
+    published, inside = service(compose, "dashboard")["ports"][0].rsplit(":", 1)
+    assert inside == service(compose, "dashboard")["environment"]["SKERRY_PORT"]
+    public = service(compose, "api")["environment"]["SKERRY_PUBLIC_URL"]
+    assert public == f"${{SKERRY_PUBLIC_URL:-http://{published}}}"
+    assert f" http://{published}/setup?token=" in (ROOT / "docker-compose.yml").read_text()
+
+
 def test_nothing_is_published_beyond_this_machine(compose: Any) -> None:
     for name, found in compose["services"].items():
         assert all(port.startswith("127.0.0.1:") for port in found.get("ports", [])), name
