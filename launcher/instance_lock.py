@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge.proc import Identity
 from launcher import nodes, processes
 from launcher.config import write_private
 from launcher.errors import AlreadyRunningError
 from launcher.paths import VENV_PYTHON, DataDirectory
-from launcher.processes import Identity
 
 
 @contextmanager

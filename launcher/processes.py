@@ -1,60 +1,30 @@
-"""Processes of this machine by pid *and* start time, so that a reused pid is never mistaken for one of ours.
-
-Linux only: everything is read from /proc (see proc(5)).
-"""
+"""The processes of an instance: found, looked at, ended."""
 
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+
+from edge.proc import PARENT, Identity, marked, stat, strings
 
 # Every process of an instance inherits this variable with the path of the data directory as its value.
 # Celery's children and other grandchildren have no other trace of the instance they belong to.
 MARK = "SKERRY_INSTANCE"
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A process that cannot be confused with a later one of the same number."""
-
-    pid: int
-    started: int
-    """Clock ticks after the boot."""
-    boot: str
-
-
-def boot_id() -> str:
-    """Changes with every boot of the machine."""
-    return _BOOT_ID.read_text().strip()
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third on (state first), or None when the process is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The second field is the program's name in brackets and may hold blanks and brackets itself.
-    return text.rpartition(")")[2].split()
-
-
 def identify(pid: int) -> Identity | None:
     """The identity of a running process; None for one that is gone or only waits to be reaped."""
-    fields = _stat(pid)
-    if fields is None or fields[0] in "ZX":
-        return None
-    return Identity(pid=pid, started=int(fields[19]), boot=boot_id())
+    found = Identity.of(pid)
+    return found if found is not None and found.alive() else None
 
 
 def is_running(process: Identity) -> bool:
     """Whether this very process still runs."""
-    return identify(process.pid) == process
+    return process.alive()
 
 
 def age_seconds(process: Identity) -> float:
@@ -73,20 +43,12 @@ def memory_bytes(process: Identity) -> int:
 
 def command_line(pid: int) -> list[str]:
     """The arguments of a process, [] when it is gone or another user's."""
-    return _strings(pid, "cmdline")
-
-
-def _strings(pid: int, file: str) -> list[str]:
-    try:
-        raw = Path(f"/proc/{pid}/{file}").read_bytes()
-    except OSError:
-        return []
-    return [part.decode(errors="replace") for part in raw.split(b"\0") if part]
+    return strings(pid, "cmdline")
 
 
 def belongs_to(pid: int, data: Path) -> bool:
     """Whether a process was started for this data directory: by its mark, or by a path in its arguments."""
-    if f"{MARK}={data}" in _strings(pid, "environ"):
+    if f"{MARK}={data}" in strings(pid, "environ"):
         return True
     inside = f"{data}{os.sep}"
     return any(word == str(data) or inside in word for word in command_line(pid))
@@ -102,31 +64,12 @@ def of_instance(data: Path) -> list[Identity]:
     ]
 
 
-def marked(
-    variable: str, wanted: Callable[[str], bool]
-) -> Iterator[tuple[Identity, dict[str, str]]]:
-    """Every running process in whose environment the variable has a wanted value, with that environment."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        environment = dict(
-            pair.split("=", 1) for pair in _strings(int(entry), "environ") if "=" in pair
-        )
-        process = (
-            identify(int(entry))
-            if variable in environment and wanted(environment[variable])
-            else None
-        )
-        if process is not None:
-            yield process, environment
-
-
 def _ancestors(pid: int) -> set[int]:
     family = set()
     while pid > 0:
         family.add(pid)
-        fields = _stat(pid)
-        pid = int(fields[1]) if fields is not None else 0
+        fields = stat(pid)
+        pid = int(fields[PARENT]) if fields is not None else 0
     return family
 
 

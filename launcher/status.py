@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edge import proc
 from launcher import config, instance_lock, nodes, processes, programs, started
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
@@ -74,9 +75,7 @@ def _nodes(instance: Instance) -> list[nodes.NodeStatus]:
         return []  # the API is not up, or never was; the table of processes says why
 
 
-def _describe(
-    name: str, process: processes.Identity | None, record: dict[str, int]
-) -> ProcessStatus:
+def _describe(name: str, process: proc.Identity | None, record: dict[str, int]) -> ProcessStatus:
     return ProcessStatus(
         name=name,
         state="running" if process is not None else "stopped",
@@ -96,7 +95,7 @@ def show(data: DataDirectory, *, as_json: bool) -> int:
 
 
 def _of_nodes(data: DataDirectory) -> list[ProcessStatus]:
-    """What the agents started, recognised as they do it themselves (edge/agent/processes.py)."""
+    """What the agents started, recognised as they do it themselves (edge/proc.py)."""
     folder = f"{data.path / 'nodes'}/"
     return [
         _describe(
@@ -104,9 +103,7 @@ def _of_nodes(data: DataDirectory) -> list[ProcessStatus]:
             process,
             {},
         )
-        for process, marks in processes.marked(
-            "SKERRY_NODE", lambda value: value.startswith(folder)
-        )
+        for process, marks in proc.marked("SKERRY_NODE", lambda value: value.startswith(folder))
     ]
 
 

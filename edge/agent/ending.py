@@ -12,8 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from edge.agent.processes import Identity, Process, node_processes
+from edge.agent.processes import Process, node_processes
 from edge.paths import NodePaths
+from edge.proc import Identity
 
 FRONT_GRACE_SECONDS = 3.0
 CELL_GRACE_SECONDS = 5.0

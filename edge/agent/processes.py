@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from edge.proc import Identity, environment, marked
 
 # Found in the environment of everything a node starts: whose it is, and what it is for.
 NODE_VARIABLE = "SKERRY_NODE"
@@ -25,62 +26,18 @@ CHILD_DESCRIPTORS = 1024
 # bubblewrap exits with this plus the number of the signal that ended what is inside.
 SIGNALLED = 128
 
-_STATE, _START_TIME = 0, 19  # places in /proc/PID/stat after the command's closing bracket
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return text[text.rindex(")") + 2 :].split()
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A process that cannot be mistaken for another one that got its pid later."""
-
-    pid: int
-    started: int
-    """Clock ticks after boot, from /proc/PID/stat."""
-    boot: str
-
-    @classmethod
-    def of(cls, pid: int) -> Self | None:
-        fields = _stat(pid)
-        return None if fields is None else cls(pid, int(fields[_START_TIME]), _boot_id())
-
-    def alive(self) -> bool:
-        fields = _stat(self.pid)
-        if fields is None or fields[_STATE] in "ZX":
-            return False
-        return int(fields[_START_TIME]) == self.started and _boot_id() == self.boot
-
-    def role(self) -> tuple[str, str] | None:
-        """(node, role) from the environment it was started with."""
-        try:
-            pairs = Path(f"/proc/{self.pid}/environ").read_bytes().decode(errors="replace")
-        except OSError:
-            return None
-        found = dict(pair.split("=", 1) for pair in pairs.split("\0") if "=" in pair)
-        if NODE_VARIABLE not in found:
-            return None
-        return found[NODE_VARIABLE], found.get(ROLE_VARIABLE, "")
-
 
 def node_processes(node: Path) -> Iterator[tuple[Identity, str]]:
     """Every living process that this node started, with its role."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        identity = Identity.of(int(entry))
-        role = identity.role() if identity else None
-        if identity and role and role[0] == str(node) and identity.alive():
-            yield identity, role[1]
+    for process, variables in marked(NODE_VARIABLE, lambda value: value == str(node)):
+        if process.pid != os.getpid():
+            yield process, variables.get(ROLE_VARIABLE, "")
+
+
+def plays(process: Identity, node: Path, role: str) -> bool:
+    """Whether it was started by this node for this."""
+    variables = environment(process.pid)
+    return (variables.get(NODE_VARIABLE), variables.get(ROLE_VARIABLE)) == (str(node), role)
 
 
 class Process:

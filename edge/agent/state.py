@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge.agent.desired import DesiredSlot, Version, read_scaling, read_version
-from edge.agent.processes import Identity
 from edge.agent.sealing import Seal
+from edge.proc import Identity
 from edge.runtime.sandbox import FIRST_UID
 from edge.wire import Fields
 

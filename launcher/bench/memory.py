@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from launcher import processes
+from edge import proc
 from launcher.paths import DataDirectory
 
 IDLE_SECONDS = 3.0
@@ -35,7 +35,7 @@ def keepers_memory(data: DataDirectory) -> float:
 
 def _roles(data: DataDirectory) -> list[tuple[int, str]]:
     folder = f"{data.path / 'nodes'}/"
-    found = processes.marked("SKERRY_NODE", lambda value: value.startswith(folder))
+    found = proc.marked("SKERRY_NODE", lambda value: value.startswith(folder))
     return [(one.pid, marks.get("SKERRY_ROLE", "")) for one, marks in found]
 
 

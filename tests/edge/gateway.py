@@ -245,6 +245,8 @@ class _Requests(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
+        if len(body) < length:
+            return  # an agent that was killed while it spoke: nothing to answer, nothing wrong
         url = urlsplit(self.path)
         self.control.asked.append(f"{self.command} {self.path}")
         try:

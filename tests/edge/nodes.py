@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.agent.processes import Identity, node_processes
+from edge.agent.processes import node_processes
 from edge.paths import NodePaths
+from edge.proc import Identity
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json, host_of
 from tests.edge.gateway import EnrolledNode, Gateway

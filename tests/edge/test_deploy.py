@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edge.agent.processes import Identity
+from edge.proc import Identity
 from tests.edge.bundles import Bundle, Json, answering
 from tests.edge.nodes import TestNode, until
 

@@ -18,10 +18,11 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from api.nodes.authority import node_name
+from edge import proc
+from edge.proc import Identity
 from launcher import children, config, instance_lock, postgres, processes, programs, started
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
-from launcher.processes import Identity
 from tests.cast import upload_parts
 from tests.edge.nodes import until
 from tests.platform import Platform
@@ -95,7 +96,7 @@ class Node:
 
     def processes(self, role: str) -> list[Identity]:
         """Everything this node started for a purpose: `front`, `keeper`, `cell:`…"""
-        marked = processes.marked("SKERRY_NODE", lambda value: value == str(self.folder))
+        marked = proc.marked("SKERRY_NODE", lambda value: value == str(self.folder))
         return [found for found, marks in marked if marks.get("SKERRY_ROLE", "").startswith(role)]
 
     def front(self) -> Identity:

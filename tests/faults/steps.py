@@ -13,8 +13,8 @@ import httpx2
 import psycopg
 
 from edge.paths import NodePaths
+from edge.proc import Identity
 from launcher import processes
-from launcher.processes import Identity
 from tests.edge.nodes import until
 from tests.faults import instance as machine
 from tests.faults.instance import SCRIPT, SECONDS, Instance, script, stopped

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from launcher.processes import Identity
+from edge.proc import Identity
 from tests.edge.nodes import until
 from tests.faults import steps
 from tests.faults.instance import FIRST, SECONDS, Instance, kill

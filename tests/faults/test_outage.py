@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.paths import NodePaths
+from edge.proc import Identity
 from launcher import processes
-from launcher.processes import Identity
 from tests.edge.nodes import until
 from tests.faults.instance import FIRST, SECONDS, Instance, Node, kill, stopped
 from tests.faults.visitors import Visitors, visit_once

@@ -19,8 +19,9 @@ from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import NICENESS, Limits, Outcome
 from edge.agent.cells.output import Output
 from edge.agent.cells.probe import ProbeError, probe
-from edge.agent.processes import Identity, Process
+from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
+from edge.proc import Identity
 from edge.runtime import bindings, config, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
@@ -180,7 +181,7 @@ class Cell:
 
     def adopt(self, identity: Identity) -> bool:
         """Take over the process an earlier agent started for this cell, if it still lives."""
-        if identity.role() != (str(self._node), role_of(self.record)):
+        if not plays(identity, self._node, role_of(self.record)):
             return False
         self.process = Process.adopt(identity)
         if self.process is None:

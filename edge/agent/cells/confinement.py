@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.agent.cells.limits import DESCRIPTORS
-from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Identity, Process
+from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Process
 from edge.paths import NodePaths
+from edge.proc import Identity
 from edge.runtime.config import Door
 from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
 

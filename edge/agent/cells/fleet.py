@@ -17,12 +17,13 @@ from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
 from edge.agent.doors import Doors
-from edge.agent.processes import Identity, Process
+from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, State
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
+from edge.proc import Identity
 from edge.runtime.binary import Runtime
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
 from edge.runtime.config import Build
