@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
-from edge.agent.processes import Identity
+from edge.proc import Identity
 from edge.runtime.idle import anonymous_bytes
 
 SAMPLE_SECONDS = 5.0
