@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from api.accounts import endpoints as accounts
 from api.assets import endpoints as assets
+from api.crons import endpoints as crons
 from api.db import DB
 from api.deployments.endpoints import (
     deployments,
@@ -65,6 +66,7 @@ def create_app() -> FastAPI:
         secrets.router,
         subdomains.router,
         script_settings.router,
+        crons.router,
         removal.router,
     ):
         app.include_router(router, prefix="/client/v4")

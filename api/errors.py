@@ -10,6 +10,8 @@
     │   ├── SecretNotChangeable          10215
     │   ├── SharesInvalid                10083
     │   ├── SubdomainInvalid             10030
+    │   ├── CronInvalid                  10074   an expression that cannot be read, or never occurs
+    │   ├── ScheduleImpossible           10075   a trigger of a script that is not deployed
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
     ├── NotAuthenticated            401  10000
@@ -92,6 +94,14 @@ class SharesInvalid(Refused):
 
 class SubdomainInvalid(Refused):
     code = 10030
+
+
+class CronInvalid(Refused):
+    code = 10074
+
+
+class ScheduleImpossible(Refused):
+    code = 10075
 
 
 class BodyInvalid(Refused):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 
 from api.clock import now
+from api.crons import service as crons
 from api.db import DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge
@@ -47,6 +48,16 @@ class SlotReportIn(BaseModel):
     reason: str | None = None
 
 
+class RunReportIn(BaseModel):
+    """How a call of a `scheduled` handler ended."""
+
+    run_id: str
+    outcome: str
+    duration_ms: int = Field(ge=0, le=2**31 - 1)
+    reason: str = ""
+    logs: list[str] = []
+
+
 class ReportIn(BaseModel):
     generation: int = Field(ge=0, le=GENERATION_MAX)
     agent_version: str = ""
@@ -55,6 +66,7 @@ class ReportIn(BaseModel):
     sandbox: str = "none"
     agent_url: str | None = None
     slots: list[SlotReportIn] = []
+    runs: list[RunReportIn] = []
 
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -127,6 +139,7 @@ def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
             log.warning("node_was_ahead", node=node.name, generation=body.generation)
         _note(node, body)
         node_id, generation = node.id, node.generation
+        crons.record(session, (crons.Outcome(**run.model_dump()) for run in body.runs))
     rollouts.record(
         node_id,
         (

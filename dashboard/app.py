@@ -22,6 +22,7 @@ from dashboard.pages import (
     setup,
     theme,
     tokens,
+    triggers,
     variables,
     versions,
 )
@@ -54,6 +55,7 @@ def create_app() -> ASGIApp:
         scripts,
         script_settings,
         variables,
+        triggers,
         editor,
         deployments,
         versions,

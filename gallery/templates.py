@@ -23,6 +23,7 @@ CATEGORIES = {
     "pages": "Web pages",
     "streaming": "Streaming",
     "sites": "Sites",
+    "scheduled": "Scheduled work",
 }
 # What a template can bind, and what a person calls it.
 KINDS = {"plain_text": "variable", "secret_text": "secret"}
@@ -99,6 +100,8 @@ class Template:
     main_module: str = "index.js"
     assets: Mapping[str, Any] | None = None
     """How the files of `public/` are served, in the runtime's words; None when there are none."""
+    crons: tuple[str, ...] = ()
+    """When its `scheduled` handler is called."""
     order: int = 100
 
     @property
@@ -132,6 +135,8 @@ class Template:
         counts = Counter(KINDS[binding.type] for binding in self.bindings)
         if self.files:
             counts["static file"] = len(self.files)
+        if self.crons:
+            counts["cron trigger"] = len(self.crons)
         return ", ".join(["1 Worker", *(_counted(counts[kind], kind) for kind in counts)])
 
     def bundle(self) -> bytes:
@@ -188,7 +193,7 @@ def load(path: Path) -> Template:
         bindings = tuple(Binding(**binding) for binding in metadata.pop("bindings", ()))
         lists: dict[str, Any] = {
             key: tuple(metadata.pop(key, ()))
-            for key in ("categories", "compatibility_flags", "dependencies")
+            for key in ("categories", "compatibility_flags", "crons", "dependencies")
         }
         template = Template(name=path.parent.name, bindings=bindings, **lists, **metadata)
         template.check()

@@ -6,6 +6,8 @@ from api.settings import settings
 
 PRUNE_EVERY_SECONDS = 3600.0
 EXPIRE_EVERY_SECONDS = 3600.0
+# A trigger fires at most this much after its time.
+FIRE_EVERY_SECONDS = 1.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -13,6 +15,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
     every = settings().sweep_every_seconds
     return {
         "sweep": {"task": "rollouts.sweep", "schedule": every, "options": {"expires": every}},
+        "fire": {
+            "task": "crons.fire",
+            "schedule": FIRE_EVERY_SECONDS,
+            "options": {"expires": FIRE_EVERY_SECONDS * 5},
+        },
         "prune": {
             "task": "modules.prune",
             "schedule": PRUNE_EVERY_SECONDS,

@@ -4,6 +4,7 @@ import structlog
 
 from api import health
 from api.assets import service as assets
+from api.crons import service as crons
 from api.db import transaction
 from api.deployments import rollouts
 from api.queue import send
@@ -18,6 +19,7 @@ def sweep() -> None:
     """Nudge every rollout that is due: queued and never sent, put back, or sent by a lost push."""
     with transaction() as session:
         waiting = rollouts.waiting_too_long(session)
+        crons.sweep(session)
     for rollout_id in waiting:
         send("rollouts.push", rollout_id=rollout_id)
     if waiting:
@@ -30,6 +32,7 @@ def prune() -> None:
     """Delete modules that no version refers to any more."""
     with transaction() as session:
         assets.prune_sessions(session)
+        crons.prune(session)
         pruned = versions.prune_modules(session)
     if pruned:
         log.info("modules_pruned", count=pruned)

@@ -4,7 +4,7 @@ Each flow opens its own short transactions, because between them it starts a bun
 nodes. Never call one inside a transaction.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from api.accounts.actor import Actor
 from api.accounts.models import Account
 from api.assets import service as assets
 from api.clock import now
+from api.crons import service as crons
 from api.db import transaction
 from api.deployments import rollouts as rollout_service, service as deployments
 from api.deployments.models import Deployment, Rollout, RolloutState
@@ -60,10 +61,12 @@ def upload_and_deploy(
     message: str = "",
     subdomain: bool | None = None,
     must_be_new: bool = False,
+    cron_triggers: Sequence[str] = (),
 ) -> Deployed:
     """Upload a version and send all traffic to it; the script is made if there is none.
 
     `subdomain` switches the live URL on or off in the same step; None leaves it as it is.
+    `cron_triggers` are set for a new script.
     """
     scripts.check_name(name)
 
@@ -73,6 +76,8 @@ def upload_and_deploy(
             _refuse_existing(script)
         if subdomain is not None:
             script.subdomain_enabled = subdomain
+        if cron_triggers:
+            crons.replace_triggers(session, script, list(cron_triggers))
         version = versions.store(session, script, prepared, start, by=by)
         deployment = deployments.deploy(
             session,
@@ -91,13 +96,23 @@ def upload_and_deploy(
     return _upload(account_id, name, upload, write)
 
 
-def create_worker(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
+def create_worker(
+    account_id: str, name: str, upload: Upload, *, by: Actor, crons: Sequence[str] = ()
+) -> Deployed:
     """Make a script from a template, live at once, or leave nothing behind; waits for the nodes.
 
     Raises AlreadyExists for a name in use, and ScriptRejected when a node cannot start it: it is
     removed then. What a node says after the wait is for the person to act on: `remove_failed`.
     """
-    deployed = upload_and_deploy(account_id, name, upload, by=by, subdomain=True, must_be_new=True)
+    deployed = upload_and_deploy(
+        account_id,
+        name,
+        upload,
+        by=by,
+        subdomain=True,
+        must_be_new=True,
+        cron_triggers=crons,
+    )
     if deployed.deployment and _failures(deployments.await_rollouts(deployed.deployment.id)):
         raise ScriptRejected(remove_failed(account_id, name, by=by))
     return deployed
@@ -358,6 +373,7 @@ def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
 
 def _remove(session: Session, script: Script) -> None:
     script.deleted_at = now()
+    crons.delete_all(session, script)
     session.execute(delete(Deployment).where(Deployment.script_id == script.id))
     versions.delete_all(session, script)
     rollout_service.roll_out(session, script, None)

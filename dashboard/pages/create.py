@@ -89,7 +89,8 @@ def create(request: Request, actor: CurrentActor, template: str, sent: SentField
     asked.check(chosen, form)
     if form.valid:
         try:
-            flows.create_worker(actor.account_id, name, _upload(chosen, form), by=actor)
+            upload = _upload(chosen, form)
+            flows.create_worker(actor.account_id, name, upload, by=actor, crons=list(chosen.crons))
         except ScriptNameInvalid as problem:
             form.refuse("name", problem.message)
         except AlreadyExists:

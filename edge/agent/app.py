@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from edge.agent.bundles import DigestError, verify
 from edge.agent.desired import DesiredSlot, read_slot
+from edge.agent.scheduled import Event, NoScriptError, read_event
 from edge.wire import Fields, WireError
 
 # 64 MiB of modules as base64, and room for specs.
@@ -73,6 +74,7 @@ def create_app(
     push_key: str,
     take: Callable[[Push], Awaitable[dict[str, object]]],
     status: Callable[[], dict[str, object]],
+    schedule: Callable[[Event], None],
 ) -> Starlette:
     async def push(request: Request) -> Response:
         _authorize(request, push_key)
@@ -83,6 +85,16 @@ def create_app(
             raise RefusedError(400, str(error)) from error
         return JSONResponse(await take(received))
 
+    async def take_scheduled(request: Request) -> Response:
+        _authorize(request, push_key)
+        try:
+            schedule(read_event(json.loads(await _body(request))))
+        except NoScriptError as error:
+            raise RefusedError(404, str(error)) from error
+        except ValueError as error:  # WireError is one
+            raise RefusedError(400, str(error)) from error
+        return JSONResponse({"taken": True}, status_code=202)
+
     async def show_status(request: Request) -> Response:
         _authorize(request, push_key)
         return JSONResponse(status())
@@ -90,6 +102,7 @@ def create_app(
     return Starlette(
         routes=[
             Route("/push", push, methods=["POST"]),
+            Route("/scheduled", take_scheduled, methods=["POST"]),
             Route("/status", show_status, methods=["GET"]),
         ],
         exception_handlers={RefusedError: _refuse},

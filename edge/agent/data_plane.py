@@ -29,6 +29,7 @@ from edge.agent.records.meters import Meters
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
 from edge.agent.scaling import Scaling
+from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
@@ -120,6 +121,8 @@ class DataPlane:
             deployer=self.deployer,
             background=self.background,
         )
+
+        self.scheduled = Scheduled(self.state, self.fleet, self.background)
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""

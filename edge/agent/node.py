@@ -90,7 +90,12 @@ class Node:
     async def _connect(self) -> None:
         credential = await self._enrolled()
         certificate, key = tls_files(self._paths.credential)
-        app = create_app(push_key=credential.push_key, take=self._take, status=self._status)
+        app = create_app(
+            push_key=credential.push_key,
+            take=self._take,
+            status=self._status,
+            schedule=self._plane.scheduled.take,
+        )
         settings = self._settings
         self._server = ApiServer(app, settings.bind, settings.agent_port, certificate, key)
         self._gateway = Gateway(credential)
@@ -108,6 +113,7 @@ class Node:
             ),
             every=settings.pull_seconds,
             background=self._plane.background,
+            scheduled=self._plane.scheduled,
         )
         self._credential = credential
         self._plane.background.run(self._puller.run(), "pull")

@@ -10,6 +10,7 @@ from edge.agent.background import Background
 from edge.agent.gateway import Gateway, GatewayError
 from edge.agent.intake import Intake
 from edge.agent.report import report, unreported
+from edge.agent.scheduled import Scheduled
 from edge.agent.state import SlotState, State
 
 # So that many nodes do not ask in the same moment.
@@ -32,6 +33,7 @@ class Puller:
         about_node: Mapping[str, object],
         every: float,
         background: Background,
+        scheduled: Scheduled,
     ) -> None:
         self._gateway = gateway
         self._state = state
@@ -41,6 +43,8 @@ class Puller:
         self._about_node = about_node
         self._every = every
         self._background = background
+        self._scheduled = scheduled
+        scheduled.on_finish = self.soon
         self._soon = asyncio.Event()
         self._away = False
         self._working: asyncio.Task[object] | None = None
@@ -102,7 +106,9 @@ class Puller:
 
     async def _report(self) -> None:
         changed = unreported(self._state)
-        newest = await self._gateway.report(report(self._state, changed, self._about_node))
+        runs = self._scheduled.finished()
+        newest = await self._gateway.report(report(self._state, changed, self._about_node, runs))
         self._state.mark_reported(changed)
+        self._scheduled.mark_reported(runs)
         if newest > self._state.watermark():
             self._soon.set()

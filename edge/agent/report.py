@@ -36,10 +36,14 @@ def about(
 
 
 def report(
-    state: State, changed: Iterable[Slot], about_node: Mapping[str, object]
+    state: State,
+    changed: Iterable[Slot],
+    about_node: Mapping[str, object],
+    runs: list[dict[str, object]],
 ) -> dict[str, object]:
     return {
         **about_node,
         "generation": state.watermark(),
         "slots": [slot_report(slot) for slot in changed],
+        "runs": runs,
     }

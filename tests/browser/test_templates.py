@@ -302,6 +302,15 @@ def web_app(site: Site) -> None:
     expect(page.get_by_role("heading", name="Study")).to_be_visible()
 
 
+@journey(
+    "cron",
+    curl_says="Has not run yet.",
+    edit=("Has not run yet.", "Has never run."),
+)
+def cron(site: Site) -> None:
+    assert site.get("/").text == "Has not run yet.\n"
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

@@ -119,6 +119,7 @@ def _populate(world: World) -> None:
     parts = upload_parts(bindings=[{"name": "STAGE", "type": "plain_text", "text": "test"}])
     owner.result("PUT", f"workers/scripts/{SCRIPT}", **parts)
     owner.result("PUT", f"workers/scripts/{SCRIPT}/secrets", json={"name": SECRET, "text": "s3"})
+    owner.result("PUT", f"workers/scripts/{SCRIPT}/schedules", json=[{"cron": "0 0 1 1 *"}])
     deployment = owner.result("GET", f"workers/scripts/{SCRIPT}/deployments")["deployments"][0]
     with transaction() as session:
         token = nodes.issue_join_token(session)

@@ -323,6 +323,7 @@ class _Requests(BaseHTTPRequestHandler):
             "sandbox",
             "agent_url",
             "slots",
+            "runs",
         }, report
         entries = report["slots"]
         assert isinstance(entries, list)

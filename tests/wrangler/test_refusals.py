@@ -81,7 +81,6 @@ def test_products_that_are_not_there_yet(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        pytest.param({"triggers": {"crons": ["0 * * * *"]}}, "Cron triggers", id="cron"),
         pytest.param({"routes": ["example.org/*"]}, "Routes and custom domains", id="route"),
     ],
 )

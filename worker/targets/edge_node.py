@@ -8,11 +8,15 @@ from typing import Any
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from api.crons.service import Address, Delivery
 from api.db import transaction
 from api.deployments.rollouts import Push, SlotReport
 from api.settings import settings
 from api.versions import service as versions
 from worker.targets import TargetUnreachable
+
+# The node only takes note of it.
+SCHEDULE_TIMEOUT_SECONDS, SCHEDULE_TRIES = 10.0, 3
 
 
 class PushAnswer(BaseModel):
@@ -55,6 +59,34 @@ def put(push: Push) -> tuple[int, list[SlotReport]]:
         SlotReport(slot.script_id, slot.generation, slot.state, slot.reason or "")
         for slot in answer.slots
     ]
+
+
+def schedule(node: Address, delivery: Delivery) -> None:
+    """Let a node call a script's `scheduled` handler; it says how that ended with its reports.
+
+    Raises TargetUnreachable only when it has certainly not taken the run. A node whose answer was
+    lost gets it again and knows it by its id; one that still does not answer counts as having it.
+    """
+    body = {
+        "run_id": delivery.run_id,
+        "script_id": delivery.script_id,
+        "cron": delivery.cron,
+        "scheduled_ms": round(delivery.scheduled_at.timestamp() * 1000),
+    }
+    for _ in range(SCHEDULE_TRIES):
+        try:
+            _client(node.authority).post(
+                f"{node.agent_url}/scheduled",
+                json=body,
+                headers={"Authorization": f"Bearer {node.push_key}"},
+                extensions={"sni_hostname": node.server_name},
+                timeout=SCHEDULE_TIMEOUT_SECONDS,
+            ).raise_for_status()
+        except (httpx2.ReadTimeout, httpx2.ReadError, httpx2.RemoteProtocolError):
+            continue
+        except (httpx2.HTTPError, ssl.SSLError) as error:
+            raise TargetUnreachable(f"{type(error).__name__}: {error}") from error
+        return
 
 
 def _modules(slot: dict[str, Any]) -> dict[str, str]:

@@ -264,6 +264,11 @@ class Cell:
             self._killed_for = outcome
             self.process.send(signal.SIGKILL)
 
+    @property
+    def killed_for(self) -> Outcome | None:
+        """The limit that ended its newest process, None while it runs or when none did."""
+        return self._killed_for
+
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""
         outcome = self._killed_for

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -34,6 +35,17 @@ class Output:
         self._lines = 0
         self._dropped = 0
         self._descriptor: int | None = None
+        self._listeners: list[Callable[[str], None]] = []
+
+    @contextlib.contextmanager
+    def heard(self, listener: Callable[[str], None]) -> Iterator[None]:
+        """Give the listener every line that is printed meanwhile, whatever it is about."""
+        self._listeners.append(listener)
+        try:
+            yield
+            self.said()  # what is in the pipe was printed before this
+        finally:
+            self._listeners.remove(listener)
 
     def open(self) -> None:
         """From here on what is printed is read. A cell without a process has nothing open."""
@@ -92,7 +104,10 @@ class Output:
         if self._lines > LINES_PER_SECOND:
             self._dropped += 1
         else:
-            self._log.info("log_line", **_parsed(line))
+            parsed = _parsed(line)
+            for listener in self._listeners:
+                listener(str(parsed["line"]))
+            self._log.info("log_line", **parsed)
 
 
 def _parsed(line: str) -> dict[str, object]:

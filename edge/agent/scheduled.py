@@ -1,0 +1,182 @@
+"""Scheduled events: delivered into a cell through its control socket, their ends told to the control plane."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from edge.agent.background import Background
+from edge.agent.cells.cell import Cell
+from edge.agent.cells.fleet import Fleet
+from edge.agent.cells.limits import Outcome
+from edge.agent.cells.probe import ProbeError, probe
+from edge.agent.state import State
+from edge.wire import Fields
+
+# As long as Cloudflare lets a handler run.
+LONGEST_SECONDS = 15 * 60.0
+START_TRIES_SECONDS = 30.0
+POLL_SECONDS = 0.05
+LOG_LINES = 200
+LINE_LENGTH = 1000
+# Runs that were taken lately, so that one that is sent twice runs once.
+REMEMBERED = 10_000
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class NoScriptError(ValueError):
+    """The node does not run this script."""
+
+
+@dataclass(frozen=True)
+class Event:
+    run_id: str
+    script_id: str
+    cron: str
+    scheduled_ms: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """How an event ended, as it is reported."""
+
+    run_id: str
+    outcome: str
+    duration_ms: int
+    reason: str
+    logs: list[str]
+
+
+def read_event(source: object) -> Event:
+    """Raises WireError."""
+    fields = Fields(source, "scheduled")
+    return Event(
+        run_id=fields.text("run_id"),
+        script_id=fields.text("script_id"),
+        cron=fields.text("cron"),
+        scheduled_ms=fields.whole_number("scheduled_ms"),
+    )
+
+
+class Scheduled:
+    def __init__(self, state: State, fleet: Fleet, background: Background) -> None:
+        self._state = state
+        self._fleet = fleet
+        self._background = background
+        self._taken: dict[str, None] = {}
+        self._finished: dict[str, Run] = {}
+        self.on_finish: Callable[[], None] = lambda: None
+
+    def take(self, event: Event) -> None:
+        """Run it, soon and once. Raises NoScriptError."""
+        if event.run_id in self._taken:
+            return
+        if not self._fleet.serving(event.script_id):
+            raise NoScriptError(f"This node does not run the script {event.script_id}.")
+        self._taken[event.run_id] = None
+        while len(self._taken) > REMEMBERED:
+            del self._taken[next(iter(self._taken))]
+        self._background.run(self._run(event), f"scheduled {event.run_id}")
+
+    def finished(self) -> list[dict[str, object]]:
+        """What the control plane has not heard."""
+        return [asdict(run) for run in self._finished.values()]
+
+    def mark_reported(self, runs: list[dict[str, object]]) -> None:
+        for run in runs:
+            self._finished.pop(str(run["run_id"]), None)
+
+    async def _run(self, event: Event) -> None:
+        began = time.monotonic()
+        logs: list[str] = []
+        outcome, reason = "canceled", "The Worker was withdrawn."
+        cell = next(iter(self._fleet.serving(event.script_id)), None)
+        if cell:
+            with cell.output.heard(lambda line: _note(logs, line)), _visiting(cell.paths.main):
+                outcome, reason = await self._deliver(cell, event)
+        run = Run(
+            run_id=event.run_id,
+            outcome=outcome,
+            duration_ms=round((time.monotonic() - began) * 1000),
+            reason=reason,
+            logs=logs,
+        )
+        self._finished[event.run_id] = run
+        log.info("scheduled_event_ended", script_id=event.script_id, outcome=outcome, reason=reason)
+        self.on_finish()
+
+    async def _deliver(self, cell: Cell, event: Event) -> tuple[str, str]:
+        """Outcome and reason, in Cloudflare's words."""
+        if not await _answering(cell):
+            return "exception", cell.failing or "The Worker does not start."
+        body = {"cron": event.cron, "scheduledTime": event.scheduled_ms}
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                answer = await _post(cell.paths.control, "/scheduled", json.dumps(body).encode())
+            return str(json.loads(answer)["outcome"]), ""
+        except TimeoutError:
+            return "canceled", f"It ran for longer than {LONGEST_SECONDS / 60:.0f} minutes."
+        except (OSError, EOFError, ValueError, KeyError) as error:
+            return _ended(cell, str(error))
+
+
+def _ended(cell: Cell, said: str) -> tuple[str, str]:
+    """Why a cell that was asked did not answer."""
+    match cell.killed_for:
+        case Outcome.EXCEEDED_CPU:
+            return "exceededCpu", "It used more CPU than it may."
+        case Outcome.EXCEEDED_MEMORY:
+            return "exceededMemory", "It used more memory than it may."
+    return "canceled", f"The cell ended while it ran. {said}".strip()
+
+
+async def _answering(cell: Cell) -> bool:
+    """Wait until the cell answers its probe; the connection to its main socket makes it start."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_TRIES_SECONDS):
+            while not cell.closed():
+                with contextlib.suppress(OSError, ProbeError):
+                    await probe(cell.paths.control, cell.record.version_id)
+                    return True
+                if cell.failing:
+                    return False
+                await asyncio.sleep(POLL_SECONDS)
+    return False
+
+
+@contextlib.contextmanager
+def _visiting(main: Path) -> Iterator[None]:
+    """A connection that asks nothing: a cell at rest is started for it as for any visitor, and is
+    not at rest while it is there."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            connection.connect(str(main))
+        yield
+
+
+def _note(logs: list[str], line: str) -> None:
+    if len(logs) < LOG_LINES:
+        logs.append(line[:LINE_LENGTH])
+
+
+async def _post(control: Path, path: str, body: bytes) -> bytes:
+    """The body of the answer. Raises OSError or EOFError when the cell ends before it answers."""
+    reader, writer = await asyncio.open_unix_connection(control)
+    try:
+        head = f"POST {path} HTTP/1.1\r\nHost: cell\r\nConnection: close\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.read()
+    finally:
+        writer.close()
+    head_of_answer, _, content = answer.partition(b"\r\n\r\n")
+    if not head_of_answer.startswith(b"HTTP/1.1 200"):
+        raise EOFError(f"it answered {head_of_answer[:60]!r}")
+    return content
