@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from api.accounts import service as accounts, tokens
 from api.db import connect, transaction
 from api.errors import BodyInvalid, NotFound
 from api.nodes import authority, service as nodes
+from api.private_file import write_private
 from api.sealing import make_master_key
 from api.settings import settings
 
@@ -29,7 +29,8 @@ def bootstrap(token_file: Path) -> dict[str, str | None]:
         if accounts.setup_pending(session):
             setup = accounts.issue_setup_token(session, account)
         if not _is_good(session, token_file):
-            _write_secret(token_file, tokens.issue(session, account, tokens.OF_THE_LAUNCHER))
+            token = tokens.issue(session, account, tokens.OF_THE_LAUNCHER)
+            write_private(token_file, f"{token}\n")
         return {"account_id": account.id, "setup_token": setup}
 
 
@@ -37,29 +38,30 @@ def _is_good(session: Session, token_file: Path) -> bool:
     return token_file.exists() and bool(tokens.recognise(session, token_file.read_text().strip()))
 
 
-def _write_secret(path: Path, secret: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m api.admin",
+        description="What the launcher does with the database, for installations without it, such as containers.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    setup = command("bootstrap", "Make account, CA and API token once.")
+    setup.add_argument(
+        "--token-file", type=Path, required=True, metavar="FILE", help="where the API token goes"
+    )
+    command("join-token", "Print a token with which one node can enrol.")
+    removal = command("remove-node", "Forget a node that is gone for good.")
+    removal.add_argument("name", metavar="NAME", help="the node")
+    reset = command("reset-password", "Give a member the password that is the first line of stdin.")
+    reset.add_argument("email", metavar="EMAIL", help="the member's address")
+    return parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m api.admin", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    setup = commands.add_parser("bootstrap", help="make account, CA and API token once")
-    setup.add_argument("--token-file", type=Path, required=True)
-    commands.add_parser("join-token", help="print a token with which one node can enrol")
-    removal = commands.add_parser("remove-node", help="forget a node that is gone for good")
-    removal.add_argument("name")
-    reset = commands.add_parser(
-        "reset-password", help="give a member the password that is the first line of stdin"
-    )
-    reset.add_argument("email")
-    arguments = parser.parse_args()
+    arguments = argument_parser().parse_args()
     connect()
     if arguments.command == "bootstrap":
         sys.stdout.write(json.dumps(bootstrap(arguments.token_file)) + "\n")

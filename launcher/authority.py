@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 
 from api.certificates import Authority, key_pem, new_key, pem
 from api.clock import now
-from launcher.config import write_private
+from api.private_file import write_private
 from launcher.paths import DataDirectory
 
 CA_LIFETIME = timedelta(days=3650)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from api.private_file import write_private
 from launcher import processes
-from launcher.config import write_private
 from launcher.errors import LauncherError, StartFailedError
 from launcher.paths import ROOT, DataDirectory
 

@@ -1,11 +1,11 @@
 """What an instance remembers between two runs: DATA/config.json, readable by its owner only."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from api.private_file import write_private
 from launcher.errors import LauncherError
 
 LOOPBACK = "127.0.0.1"
@@ -46,19 +46,7 @@ def load(path: Path) -> Config:
 
 
 def save(config: Config, path: Path) -> None:
-    """Write atomically, so that a crash leaves the old or the new file, never half of one."""
     write_private(path, json.dumps(asdict(config), indent=2) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file's content atomically; mode 0600 from the first byte on."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def reachable(bind: str) -> str:

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from api.private_file import write_private
 from launcher import ports, started
-from launcher.config import write_private
 from launcher.errors import LauncherError
 from launcher.paths import NODE_22_BIN, DataDirectory
 from launcher.programs import Instance

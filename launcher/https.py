@@ -95,24 +95,36 @@ def _holds(bundle: Path, ca: Path) -> bool:
 
 
 def _front(instance: Instance, names: list[str]) -> Finding:
-    """A handshake as a visitor makes it who trusts the authority and nothing else."""
+    """A handshake as a visitor makes it who trusts the authority, else as one who trusts what this system does."""
     port = instance.config.ports["edge-1.https"]
     name = names[-1].replace("*", "any")
-    address = config.reachable(instance.config.bind).strip("[]")
-    trusting = ssl.create_default_context(cafile=str(instance.data.ca))
     try:
-        with (
-            socket.create_connection((address, port), timeout=HANDSHAKE_SECONDS) as plain,
-            trusting.wrap_socket(plain, server_hostname=name),
-        ):
-            pass
-    except ssl.SSLCertVerificationError as error:
-        text = f"port {port} shows another certificate ({error.verify_message}): {_anew(instance.data)}"
-        return Finding(FAIL, "https", text)
+        _shake_hands(instance, name, cafile=str(instance.data.ca))
+        shown = f"port {port} answers as {name}"
+    except ssl.SSLCertVerificationError as own:
+        # With SKERRY_CERTIFICATE it is somebody else's.
+        try:
+            _shake_hands(instance, name)
+            shown = f"port {port} answers as {name} with a certificate that this system trusts"
+        except OSError:
+            text = f"port {port} shows another certificate ({own.verify_message}): {_anew(instance.data)}"
+            return Finding(FAIL, "https", text)
     except OSError as error:
         text = f"port {port} does not answer ({error.strerror or error}): see {instance.data.logs}/edge-1-agent.log"
         return Finding(FAIL, "https", text)
-    if port == ports.STANDARD_HTTPS:
-        return Finding(OK, "https", f"port {port} answers as {name}")
-    text = f"port {port} answers as {name}; wrangler prints no port, ./skerry url NAME does"
-    return Finding(OK, "https", text)
+    rest = (
+        "" if port == ports.STANDARD_HTTPS else "; wrangler prints no port, ./skerry url NAME does"
+    )
+    return Finding(OK, "https", f"{shown}{rest}")
+
+
+def _shake_hands(instance: Instance, name: str, cafile: str | None = None) -> None:
+    """Raises SSLCertVerificationError for a certificate that is not trusted, another OSError for no answer."""
+    address = config.reachable(instance.config.bind).strip("[]")
+    with (
+        socket.create_connection(
+            (address, instance.config.ports["edge-1.https"]), timeout=HANDSHAKE_SECONDS
+        ) as plain,
+        ssl.create_default_context(cafile=cafile).wrap_socket(plain, server_hostname=name),
+    ):
+        pass

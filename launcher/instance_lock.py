@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from api.private_file import write_private
 from edge.proc import Identity
 from launcher import nodes, processes
-from launcher.config import write_private
 from launcher.errors import AlreadyRunningError
 from launcher.paths import VENV_PYTHON, DataDirectory
 
@@ -43,10 +43,10 @@ def supervisor(data: DataDirectory) -> Identity | None:
     return recorded(data.state)
 
 
-def write_state(data: DataDirectory, state: str) -> None:
-    """Tell `status`, `down` and `up --detach` who supervises and how far it is."""
+def write_state(data: DataDirectory, state: str, **facts: str) -> None:
+    """Tell `status`, `down` and `up --detach` who supervises, how far it is, and what only its environment knows."""
     own = processes.identify(os.getpid())
-    content = {"state": state, **(asdict(own) if own is not None else {})}
+    content = {"state": state, **(asdict(own) if own is not None else {}), **facts}
     write_private(data.state, json.dumps(content))
 
 

@@ -1,5 +1,6 @@
 """The edge nodes of this machine: an agent each, which starts its keeper, HAProxy and cells itself."""
 
+import os
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def agent(instance: Instance, name: str, join_token: str | None) -> Program:
         environment={
             **runtime_settings(),
             "SKERRY_HAPROXY": program_path("haproxy") or "haproxy",
-            "SKERRY_CERTIFICATE": str(instance.data.certificate),
+            "SKERRY_CERTIFICATE": os.environ.get("SKERRY_CERTIFICATE")
+            or str(instance.data.certificate),
         },
         port=config.ports[f"{name}.http"],
         prepare=lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True),

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from api import admin
 from edge.agent.settings import argument_parser as agent_parser
 from gallery.templates import CATEGORIES, KINDS, Template, load_all
 from launcher import cli, control
@@ -57,6 +58,9 @@ def _commands() -> Iterator[str]:
     yield from ("", "# Programs", "", "What `./skerry up` and `docker-compose.yml` start.")
     for program in (agent_parser(), control.argument_parser()):
         yield from _section(program.prog, program)
+    yield from ("", "# Without the launcher", "", str(admin.argument_parser().description))
+    for name, command in subcommands(admin.argument_parser()).items():
+        yield from _section(f"python -m api.admin {name}", command)
     yield ""
 
 

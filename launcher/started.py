@@ -9,7 +9,7 @@ from typing import Any
 from launcher import config, ports
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
-from launcher.programs import Instance, apps_domain, direct
+from launcher.programs import Instance, direct
 
 
 def find(data: DataDirectory) -> Instance:
@@ -31,10 +31,9 @@ def api_token(instance: Instance) -> str:
     return instance.data.api_token.read_text().strip()
 
 
-def any_hostname(instance: Instance) -> str:
-    """The host name of a script that is called NAME."""
-    subdomain = call(instance, "/workers/subdomain")["subdomain"]
-    return f"NAME.{subdomain}.{apps_domain()}"
+def any_hostname(instance: Instance, domain: str) -> str:
+    """The host name below the apps domain of a script that is called NAME."""
+    return f"NAME.{call(instance, '/workers/subdomain')['subdomain']}.{domain}"
 
 
 def call(instance: Instance, path: str) -> Any:

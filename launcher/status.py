@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge import proc
-from launcher import config, instance_lock, nodes, processes, programs, started
+from launcher import config, instance_lock, nodes, processes, started
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
@@ -40,9 +40,8 @@ class InstanceStatus:
 
 def read(data: DataDirectory) -> InstanceStatus:
     supervisor = instance_lock.supervisor(data)
-    state = (
-        instance_lock.read_record(data.state).get("state", "stopped") if supervisor else "stopped"
-    )
+    running = instance_lock.read_record(data.state) if supervisor else {}
+    state = running.get("state", "stopped")
     found = []
     if supervisor is not None:
         found.append(_describe("supervisor", supervisor, {}))
@@ -56,16 +55,17 @@ def read(data: DataDirectory) -> InstanceStatus:
         key=lambda process: (process.name != "supervisor", -process.uptime_seconds, process.name)
     )
     instance = Instance(config.load(data.config), data)
-    urls, known = (_urls(instance), _nodes(instance)) if supervisor else ({}, [])
+    urls, known = (_urls(instance, running), _nodes(instance)) if supervisor else ({}, [])
     return InstanceStatus(str(data.path), str(state), urls, found, known)
 
 
-def _urls(instance: Instance) -> dict[str, str]:
+def _urls(instance: Instance, running: dict[str, str]) -> dict[str, str]:
+    """What `up` was told in its environment, which is not that of this command."""
     try:
-        live = instance.origin(started.any_hostname(instance))
+        host = started.any_hostname(instance, running["apps_domain"])
+        return {"dashboard": running["dashboard"], "live": instance.origin(host)}
     except (LauncherError, LookupError, FileNotFoundError):
-        return {}  # as below
-    return {"dashboard": programs.public_url(instance), "live": live}
+        return {}  # it is starting, or the API is not up: the table of processes says why
 
 
 def _nodes(instance: Instance) -> list[nodes.NodeStatus]:

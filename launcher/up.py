@@ -57,7 +57,12 @@ def _supervise(instance: Instance) -> None:
         instance_lock.write_state(instance.data, "starting")
         prepared = supervisor.start()
         say(_summary(instance, prepared, time.monotonic() - began))
-        instance_lock.write_state(instance.data, "running")
+        instance_lock.write_state(
+            instance.data,
+            "running",
+            dashboard=programs.public_url(instance),
+            apps_domain=programs.apps_domain(),
+        )
         supervisor.watch()
     finally:
         instance_lock.write_state(instance.data, "stopping")
@@ -190,7 +195,7 @@ def _summary(instance: Instance, prepared: Prepared, seconds: float) -> str:
     if prepared.setup_token is not None:
         dashboard += f"/setup?token={prepared.setup_token}"
         hint = "\n              (makes the administrator; valid until there is one)"
-    name = started.any_hostname(instance)
+    name = started.any_hostname(instance, programs.apps_domain())
     flag = instance.data.flag
     stop = "Ctrl-C" if sys.stdout.isatty() else f"./skerry down{flag}"
     return f"""

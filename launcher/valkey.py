@@ -4,8 +4,9 @@ import platform
 import socket
 from pathlib import Path
 
+from api.private_file import write_private
 from launcher.children import Program
-from launcher.config import LOOPBACK, write_private
+from launcher.config import LOOPBACK
 from launcher.errors import LauncherError
 from launcher.paths import package_directory
 

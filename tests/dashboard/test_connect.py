@@ -9,9 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.accounts.models import Account
+from api.private_file import write_private
 from api.settings import settings
 from dashboard import connecting
-from launcher import config, environment
+from launcher import environment
 from launcher.config import Config
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
@@ -53,7 +54,7 @@ def test_the_variables_are_those_of_the_launcher(tmp_path: Path) -> None:
     instance = Instance(
         Config(ports={"control": 8700, "edge-1.http": 8080}, account_id="0" * 32), data
     )
-    config.write_private(data.api_token, "skt_x\n")
+    write_private(data.api_token, "skt_x\n")
     ours = environment.variables(instance)
     # For people on that machine: wrangler does not read the one, and the other is a file there.
     del ours["SKERRY_HTTP_PORT"], ours["NODE_EXTRA_CA_CERTS"]

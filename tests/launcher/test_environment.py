@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from api.private_file import write_private
 from launcher import cli, config, environment
 from launcher.config import Config
 from launcher.paths import NODE_22_BIN, DataDirectory
@@ -18,7 +19,7 @@ def instance(data: DataDirectory) -> Instance:
         ports={"control": 8700, "edge-1.http": 8080}, account_id="0123456789abcdef0123456789abcdef"
     )
     config.save(found, data.config)
-    config.write_private(data.api_token, TOKEN + "\n")
+    write_private(data.api_token, TOKEN + "\n")
     return Instance(found, data)
 
 

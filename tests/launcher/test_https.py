@@ -1,14 +1,21 @@
 """What ./skerry doctor says of HTTPS, for each state that a person can get into."""
 
 import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from launcher import authority, https
+from launcher import authority, https, nodes
+from launcher.config import Config
 from launcher.findings import FAIL, OK, WARN
 from launcher.paths import DataDirectory
+from launcher.programs import Instance
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +97,63 @@ def test_files_that_are_none_are_told(data: DataDirectory) -> None:
     level, text = told(data)["authority"]
     assert level == FAIL
     assert f"remove {data.certificates}, then ./skerry up --data {data.path}" in text
+
+
+@pytest.fixture
+def front(data: DataDirectory) -> Iterator[socket.socket]:
+    """A server that shows what front.pem has at its start."""
+    authority.ensure(data, "localhost", ["dev"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        shown.load_cert_chain(data.certificate)
+
+        def serve() -> None:
+            while True:
+                with suppress(OSError):
+                    try:
+                        visitor, _ = listener.accept()
+                    except OSError:
+                        return
+                    with visitor, shown.wrap_socket(visitor, server_side=True):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_the_front_shows_is_looked_at(data: DataDirectory, front: socket.socket) -> None:
+    port = front.getsockname()[1]
+    instance = Instance(Config(ports={"edge-1.https": port}), data)
+    names = ["localhost", "*.dev.localhost"]
+    found = https._front(instance, names)
+    assert found.level == OK
+    assert found.text.startswith(
+        f"port {port} answers as any.dev.localhost; wrangler prints no port"
+    )
+
+    # Another authority since the front's start, which this system does not trust either.
+    data.ca.unlink()
+    authority.ensure(data, "localhost", ["dev"])
+    found = https._front(instance, names)
+    assert found.level == FAIL
+    assert found.text.startswith(f"port {port} shows another certificate (")
+
+    instance.config.ports["edge-1.https"] = 1
+    found = https._front(instance, names)
+    assert (found.level, found.text.split("(")[0]) == (FAIL, "port 1 does not answer ")
+
+
+def test_a_node_shows_the_certificate_that_it_is_given(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = dict.fromkeys(("edge-1.http", "edge-1.https", "edge-1.agent", "gateway"), 1)
+    instance = Instance(Config(ports=wanted), data)
+
+    def given() -> str:
+        return nodes.agent(instance, "edge-1", None).environment["SKERRY_CERTIFICATE"]
+
+    monkeypatch.delenv("SKERRY_CERTIFICATE", raising=False)
+    assert given() == str(data.certificate)
+    monkeypatch.setenv("SKERRY_CERTIFICATE", "/etc/ssl/private/example.pem")
+    assert given() == "/etc/ssl/private/example.pem"
