@@ -156,7 +156,7 @@ def _gallery_state() -> str:
     digest = hashlib.sha256(_read(NPM_STAMP).encode())
     for path in sorted((ROOT / "gallery").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_mtime_ns}\n".encode())
+            digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest() + "\n"
 
 
