@@ -21,7 +21,7 @@ from api.deployments.endpoints import (
     uploads,
 )
 from api.envelope import Failure
-from api.middleware import JsonWhateverItIsCalled, RequestLog
+from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
 from api.rendering import render_problems
 from api.scripts import endpoints as scripts
@@ -72,6 +72,7 @@ def create_app() -> FastAPI:
         app.include_router(router, prefix="/client/v4")
     render_problems(app)
     app.add_middleware(JsonWhateverItIsCalled)
+    app.add_middleware(Patience)
     app.add_middleware(RequestLog)
     _serve_docs(app)
 

@@ -13,11 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
 
 from api.clock import now
 from api.crons import service as crons
-from api.db import DB, transaction
+from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge
 from api.invocations import ingestion
@@ -85,7 +84,8 @@ def create_gateway() -> FastAPI:
     app = FastAPI(title="Skerry node gateway", openapi_url=None)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(OperationalError, _database_away)
+    for away in DATABASE_AWAY:
+        app.add_exception_handler(away, _database_away)
     app.add_middleware(RequestLog)
     app.get("/edge/v1/ca")(get_ca)
     app.post("/edge/v1/enrolments", status_code=201)(enrol)

@@ -6,6 +6,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import ids
+from api.connections import CHANGE_SECONDS, READ_SECONDS, patience
 
 log = structlog.get_logger()
 
@@ -44,6 +45,21 @@ class RequestLog:
                 status=status,
                 duration_ms=round((time.perf_counter() - started) * 1000, 1),
             )
+
+
+class Patience:
+    """Lets requests that only read wait less long for a database that hangs than changes do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        before = patience.set(READ_SECONDS if reads else CHANGE_SECONDS)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            patience.reset(before)
 
 
 class JsonWhateverItIsCalled:

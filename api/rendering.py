@@ -6,19 +6,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    OperationalError,
-    StatementError,
-    TimeoutError as PoolTimeout,
-)
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.db import DATABASE_AWAY, unavailable
 from api.envelope import failure
-from api.errors import BodyInvalid, NotFound, NotSupported, Problem, Refused, Unavailable
+from api.errors import BodyInvalid, NotFound, NotSupported, Problem, Refused
 from api.unsupported import product_of
 
 log = structlog.get_logger()
@@ -31,8 +25,8 @@ def render_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _database_away)
-    app.add_exception_handler(PoolTimeout, _database_away)
+    for away in DATABASE_AWAY:
+        app.add_exception_handler(away, _database_away)
     app.add_exception_handler(DataError, _not_storable)
     app.add_exception_handler(StatementError, _not_storable)
     app.add_exception_handler(UnicodeEncodeError, _not_storable)
@@ -99,18 +93,7 @@ def _methods_of_path(request: Request) -> list[str]:
 
 def _database_away(request: Request, error: Exception) -> JSONResponse:
     log.error("database_away", path=request.url.path, reason=str(error))
-    if isinstance(getattr(error, "orig", None), DeadlockDetected | LockNotAvailable):
-        return respond(
-            Unavailable(
-                "Another change was being made at the same time; nothing was changed. Repeat it."
-            )
-        )
-    return respond(
-        Unavailable(
-            "The database does not answer, so nothing was changed. What runs on the nodes goes on. "
-            "Try again in a moment."
-        )
-    )
+    return respond(unavailable(error))
 
 
 def _not_storable(request: Request, error: Exception) -> JSONResponse:

@@ -8,15 +8,20 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
+from api.middleware import Patience
 from dashboard import csrf, errors
 from dashboard.headers import SecurityHeaders
+from dashboard.kept import Resent
 from dashboard.pages import (
+    components,
     create,
     deployments,
     editor,
+    find,
     health,
     login,
     nodes,
+    resend,
     script_settings,
     scripts,
     setup,
@@ -42,7 +47,13 @@ class OwnFiles(StaticFiles):
 
 
 def create_app() -> ASGIApp:
-    """The dashboard with every page; needs the settings and database of the control plane."""
+    """The dashboard; needs the settings and database of the control plane."""
+    # Around everything, so that the page for an unexpected error carries the headers too.
+    return SecurityHeaders(Resent(Patience(pages())))
+
+
+def pages() -> FastAPI:
+    """Every page."""
     options: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
     app = FastAPI(title="Skerry dashboard", dependencies=[Depends(csrf.check)], **options)
     app.mount("/static", OwnFiles(directory=STATIC), name="static")
@@ -51,6 +62,7 @@ def create_app() -> ASGIApp:
         setup,
         login,
         theme,
+        find,
         create,
         scripts,
         script_settings,
@@ -62,11 +74,12 @@ def create_app() -> ASGIApp:
         nodes,
         health,
         tokens,
+        components,
+        resend,
     ):
         app.include_router(noun.router)
     errors.install(app)
-    # Around everything, so that the page for an unexpected error carries the headers too.
-    return SecurityHeaders(app)
+    return app
 
 
 def home() -> Response:

@@ -40,8 +40,10 @@ def _from_here(request: Request, sent: str) -> bool:
 
 
 def token(request: Request) -> str:
-    """The token of this browser, made at its first page."""
-    return cookies.read(request, "csrf") or secrets.token_urlsafe(32)
+    """The token of this browser, made at its first page; the same throughout a request."""
+    if not hasattr(request.state, "csrf_token"):
+        request.state.csrf_token = cookies.read(request, "csrf") or secrets.token_urlsafe(32)
+    return str(request.state.csrf_token)
 
 
 def remember(request: Request, response: Response, value: str) -> None:

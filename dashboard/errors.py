@@ -7,8 +7,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from api.db import DATABASE_AWAY, database_gone, unavailable
 from api.errors import Problem
-from dashboard.session import LogInRequired, to_login
+from dashboard import kept
+from dashboard.session import LogInRequired, came_from, to_login
 from dashboard.templating import render
 
 log = structlog.get_logger()
@@ -38,6 +40,8 @@ def install(app: FastAPI) -> None:
     app.exception_handler(Problem)(_problem)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(RequestValidationError)(_malformed)
+    for away in DATABASE_AWAY:
+        app.exception_handler(away)(_database_away)
     app.exception_handler(Exception)(_unexpected)
 
 
@@ -58,6 +62,25 @@ def _problem(request: Request, error: Problem) -> Response:
     log.info("problem_shown", path=request.url.path, status=error.status, code=error.code)
     response = page(request, error.status, error.message)
     response.headers.update(error.headers)
+    return response
+
+
+async def _database_away(request: Request, error: Exception) -> Response:
+    """Nothing was stored. What the person sent is on the page, so that it can be sent again."""
+    log.error("database_away", path=request.url.path, reason=str(error))
+    problem, gone = unavailable(error), database_gone(error)
+    query = f"?{request.url.query}" if request.url.query else ""
+    response = render(
+        request,
+        "errors/away.html",
+        status_code=problem.status,
+        title="The database does not answer" if gone else _TITLES[409],
+        message=problem.message,
+        gone=gone,
+        kept=await kept.keep(request),
+        address=request.url.path + query if request.method == "GET" else came_from(request),
+    )
+    response.headers.update(problem.headers)
     return response
 
 

@@ -11,7 +11,9 @@ from api.accounts.actor import Actor
 from api.accounts.models import Member
 from api.db import DB, transaction
 from api.errors import NotAuthenticated
-from dashboard import cookies
+from dashboard import cookies, kept
+from dashboard.forms import Form
+from dashboard.templating import render
 
 HOME = "/workers"
 
@@ -67,19 +69,33 @@ def came_from(request: Request) -> str:
     return safe_next(referer.path + (f"?{referer.query}" if referer.query else ""))
 
 
-def to_login(request: Request, error: Exception) -> Response:
-    """Answer to LogInRequired: the login page, which leads back to where the person was."""
+async def to_login(request: Request, error: Exception) -> Response:
+    """Answer to LogInRequired: the login page, which leads back to where the person was.
+
+    What was sent is kept on it. A form that htmx sent stays as it is on its page, which says so.
+    """
     del error
     if "HX-Request" in request.headers:
-        place = urlsplit(request.headers.get("HX-Current-URL", "")).path or HOME
-        return Response(status_code=401, headers={"HX-Redirect": _login_address(place)})
+        return _to_login_by_htmx(request)
     if request.method == "GET":
         query = f"?{request.url.query}" if request.url.query else ""
-        place = request.url.path + query
-    else:
-        place = came_from(request)
-    return RedirectResponse(_login_address(place), status_code=303)
+        return RedirectResponse(login_address(request.url.path + query), status_code=303)
+    place = came_from(request)
+    if sealed := await kept.keep(request):
+        form = Form()
+        return render(
+            request, "login/new.html", status_code=401, form=form, next=place, kept=sealed
+        )
+    return RedirectResponse(login_address(place), status_code=303)
 
 
-def _login_address(place: str) -> str:
+def _to_login_by_htmx(request: Request) -> Response:
+    if request.method != "GET":
+        return Response(status_code=401)  # unsaved.js says what to do
+    place = urlsplit(request.headers.get("HX-Current-URL", "")).path or HOME
+    return Response(status_code=401, headers={"HX-Redirect": login_address(place)})
+
+
+def login_address(place: str) -> str:
+    """The login page that leads to this path afterwards."""
     return "/login" if place in ("/", HOME) else f"/login?next={quote(place, safe='/')}"

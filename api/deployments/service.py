@@ -123,7 +123,7 @@ def _await(read: Callable[[Session], list[Rollout]], timeout_s: float | None) ->
             with transaction() as session:
                 found = read(session)
                 waiting = any(rollout_service.on_its_way(rollout) for rollout in found)
-        except OperationalError as error:
+        except (OperationalError, Unavailable) as error:
             if time.monotonic() >= deadline:
                 raise Unavailable(
                     "The change is stored, but the database went away before the nodes had "

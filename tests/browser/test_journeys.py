@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -221,9 +222,39 @@ def test_two_forms_at_the_very_same_time(page: Page) -> None:
     assert sorted(statuses) == [200, 409, 409]
 
 
-def test_a_session_that_ends_while_the_form_is_open(page: Page, ada: Eye) -> None:
-    page.goto("/workers/new/hono-api")
-    ada.context.clear_cookies()
+@pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no-javascript"])
+def test_a_session_that_ends_while_the_form_is_open(
+    opened: Callable[..., Eye], administrator: Path, scripts: bool
+) -> None:
+    eye = opened(storage_state=administrator, java_script_enabled=scripts)
+    page, name = eye.context.new_page(), f"outlived-{scripts}".lower()
+    page.goto("/workers/new/hello-world")
+    page.get_by_label("Name", exact=True).fill(name)
+    for cookie in eye.context.cookies():
+        if "session" in cookie["name"]:
+            eye.context.clear_cookies(name=cookie["name"])
     page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("Your session has ended")).to_be_visible()
+    if scripts:
+        eye.look(page, "login-kept")
     log_in(page)
-    expect(page).to_have_url(re.compile(r"/workers/new/hono-api$"))
+    expect(page.get_by_role("heading", name="Your form is kept")).to_be_visible()
+    if scripts:
+        eye.look(page, "form-kept")
+    page.get_by_role("button", name="Send it now").click()
+    expect(page.get_by_role("heading", name=f"{name} is created")).to_be_visible()
+
+
+def test_the_back_button_brings_the_form_back(page: Page, platform: Platform) -> None:
+    page.goto("/workers/new/hello-world")
+    page.get_by_label("Name", exact=True).fill("went-back")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_role("heading", name="went-back is created")).to_be_visible()
+    page.go_back()
+    button = page.get_by_role("button", name="Deploy")
+    expect(button).not_to_have_attribute("aria-disabled", "true")
+    page.get_by_label("Name", exact=True).fill("went-back")
+    button.click()
+    expect(page.get_by_role("heading", name="went-back exists already")).to_be_visible()
+    versions = platform.api.result("GET", "workers/scripts/went-back/versions")
+    assert len(versions["items"]) == 1

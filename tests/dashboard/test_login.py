@@ -1,3 +1,6 @@
+import html
+import re
+import time
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -8,6 +11,7 @@ from starlette.testclient import TestClient
 
 from api.accounts.models import LogInFailure, LogInSession
 from api.clock import now
+from dashboard import kept as kept_forms
 from tests.dashboard.conftest import PASSWORD
 
 GOOD = {"email": "Ada@Example.org", "password": PASSWORD}
@@ -69,17 +73,74 @@ def test_every_page_asks_for_a_login_and_leads_back(ada_elsewhere: TestClient) -
     assert after.headers["location"] == "/workers?search=shop&page=2"
 
 
-def test_an_expired_session_leads_back_to_the_form(ada: TestClient, session: Session) -> None:
+@pytest.fixture
+def expired(ada: TestClient, session: Session) -> TestClient:
+    """Ada's browser, whose session has ended while a page was open."""
+    ada.get("/workers/new/hello-world")
     session.execute(update(LogInSession).values(expires_at=now() - timedelta(seconds=1)))
     session.commit()
+    return ada
 
-    answer = ada.post(
-        "/workers/new/hello-world",
-        data={"name": "mine"},
-        headers={"referer": "http://testserver/workers/new/hello-world"},
-    )
+
+FORM = "/workers/new/hello-world"
+
+
+def _kept(page: str) -> str:
+    found = re.search(r'name="kept" value="([^"]+)"', page)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def test_a_form_outlives_its_session(expired: TestClient) -> None:
+    came_from = {"referer": f"http://testserver{FORM}"}
+    page = expired.post(FORM, data={"name": "mine"}, headers=came_from)
+    assert page.status_code == 401
+    assert "Your session has ended" in page.text
+    assert f'name="next" value="{FORM}"' in page.text
+
+    form = {"email": "ada@example.org", "kept": _kept(page.text), "next": FORM}
+    refused = expired.post("/login", data={**form, "password": "wrong"})
+    assert refused.status_code == 422
+    kept = _kept(refused.text)
+    back = expired.post("/login", data={**form, "kept": kept, "password": PASSWORD})
+    assert back.status_code == 200
+    assert "was not sent" in back.text
+    assert f'href="{FORM}">Go back without it' in back.text
+    # Nothing happens until the person says so.
+    assert expired.get("/workers/mine").status_code == 404
+    made = expired.post("/resend", data={"kept": _kept(back.text)})
+    assert made.headers["location"] == "/workers/mine?created=hello-world"
+
+
+def test_what_is_kept_lasts_an_hour(expired: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = _kept(expired.post(FORM, data={"name": "mine"}).text)
+    later = time.time() + kept_forms.LIFETIME_SECONDS + 1
+    monkeypatch.setattr(kept_forms.time, "time", lambda: later)
+    form = {"email": "ada@example.org", "password": PASSWORD, "kept": kept, "next": FORM}
+    assert expired.post("/login", data=form).headers["location"] == FORM
+    assert expired.post("/resend", data={"kept": kept}).status_code == 400
+
+
+def test_another_site_sends_no_kept_form(expired: TestClient) -> None:
+    kept = _kept(expired.post(FORM, data={"name": "mine"}).text)
+    expired.post("/login", data={"email": "ada@example.org", "password": PASSWORD})
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    assert expired.post("/resend", data={"kept": kept}, headers=elsewhere).status_code == 403
+    assert expired.get("/workers/mine").status_code == 404
+
+
+def test_what_a_page_cannot_hold_leads_back_to_the_form(expired: TestClient) -> None:
+    came_from = {"referer": f"http://testserver{FORM}"}
+    large = {"name": "x" * kept_forms.SIZE_MAX_BYTES}
+    answer = expired.post(FORM, data=large, headers=came_from)
     assert answer.status_code == 303
-    assert answer.headers["location"] == "/login?next=/workers/new/hello-world"
+    assert answer.headers["location"] == f"/login?next={FORM}"
+
+
+def test_a_form_that_htmx_sent_stays_on_its_page(expired: TestClient) -> None:
+    answer = expired.post(FORM, data={"name": "mine"}, headers={"HX-Request": "true"})
+    assert answer.status_code == 401
+    assert "hx-redirect" not in answer.headers
 
 
 def test_a_fragment_moves_the_whole_page_to_the_login(ada_elsewhere: TestClient) -> None:

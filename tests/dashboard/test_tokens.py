@@ -118,5 +118,9 @@ def test_tokens_are_for_members(
     visitor: TestClient, session: Session, account: Account, method: str, path: str
 ) -> None:
     answer = visitor.request(method, path, data={"name": "x"} if method == "POST" else None)
-    assert answer.headers["location"].startswith("/login")
+    if method == "POST":
+        assert answer.status_code == 401
+        assert 'action="/login"' in answer.text
+    else:
+        assert answer.headers["location"].startswith("/login")
     assert _names(session, account) == []

@@ -278,6 +278,11 @@ def family(pid: int) -> list[int]:
     return [pid, *(one for child in born for one in family(int(child)))]
 
 
+def with_children(process: Identity) -> list[Identity]:
+    """The process and all that descend from it, as far as they still run."""
+    return [found for pid in family(process.pid) if (found := processes.identify(pid))]
+
+
 def state(process: Identity) -> str:
     """R, S, D, T (stopped), Z; "" when it is gone."""
     try:

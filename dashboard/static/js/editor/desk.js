@@ -1,5 +1,6 @@
 // All files of the form: one is shown at a time; complaints of the runtime go to their lines.
 import { File } from "./file.js";
+import { Leaving } from "./leaving.js";
 
 export class Desk {
   /** @param {HTMLFormElement} form */
@@ -14,7 +15,7 @@ export class Desk {
     this.choose(this.files[0]);
     this.complain(document.getElementById("problems") ?? form);
     document.addEventListener("htmx:afterSwap", (event) => this.swapped(event));
-    form.addEventListener("submit", () => {
+    new Leaving(form, () => {
       this.unsaved = false;
     });
     addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
