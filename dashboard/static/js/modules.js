@@ -1,14 +1,16 @@
 // Attaches behaviour: `data-module="copy"` gets copy.js, also in fragments that htmx brings in.
 import busy from "./busy.js";
 import copy from "./copy.js";
+import current from "./current.js";
 import dialog from "./dialog.js";
 import editor from "./editor.js";
+import palette from "./palette.js";
 import poll from "./poll.js";
 import reveal from "./reveal.js";
 import search from "./search.js";
 import theme from "./theme.js";
 
-const behaviours = { busy, copy, dialog, editor, poll, reveal, search, theme };
+const behaviours = { busy, copy, current, dialog, editor, palette, poll, reveal, search, theme };
 const attached = new WeakSet();
 
 /** @param {ParentNode} root */
