@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     gateway_bind: str = "127.0.0.1"
     gateway_port: int = 8701
 
+    # --- working on Skerry itself -----------------------------------------------------------
+    # Shows /_components, where every component of the dashboard is in its states.
+    development: bool = False
+
     # --- limits -----------------------------------------------------------------------------
     # Cloudflare's limit is 64 MB before compression (peers.md, section E).
     script_size_limit_bytes: int = 64 * 1024 * 1024

@@ -165,7 +165,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         return
     data = tmp_path_factory.mktemp("platform") / "data"
     try:
-        _running.append(start(data))
+        # One page more, for those who work on the dashboard; nothing else differs.
+        _running.append(start(data, settings={"SKERRY_DEVELOPMENT": "1"}))
         yield _running[0]
     finally:
         for instance in _running:

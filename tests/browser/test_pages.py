@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from launcher import children, instance_lock
+from launcher.paths import DataDirectory
 from tests.browser import weak_node
 from tests.browser.conftest import PASSWORD
-from tests.browser.looking import Eye
+from tests.browser.looking import PHONE, Eye
 from tests.browser.test_journeys import deploy_again
+from tests.faults.instance import stopped, with_children
 from tests.platform import Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
@@ -112,6 +115,42 @@ def test_a_node_to_be_warned_of(page: Page, ada: Eye, platform: Platform) -> Non
         ada.look(page, "node-weak")
         page.get_by_role("link", name="What is weaker, and what to do").click()
         expect(page).to_have_url(re.compile("/nodes/sandbox#none$"))
+
+
+def test_components(page: Page, ada: Eye) -> None:
+    page.goto("/_components")
+    # Both forms are refused, and the second summary takes the focus.
+    ada.look(page, "components")
+    page.get_by_role("link", name="Open it…").click()
+    expect(page.get_by_role("dialog", name="A question?")).to_be_visible()
+    ada.look(page, "components-dialog")
+
+
+def test_the_database_hangs(page: Page, ada: Eye, platform: Platform) -> None:
+    deploy_again(platform, "hung", "hi")
+    page.goto("/workers/hung/settings")
+    page.get_by_label("Processes at most").fill("2")
+    record = children.record_path(DataDirectory(platform.data.resolve()), "postgres")
+    postgres = instance_lock.recorded(record)
+    assert postgres
+    with stopped(*with_children(postgres)):
+        page.get_by_role("button", name="Save scaling").click()
+        expect(page.get_by_role("heading", name="The database does not answer")).to_be_visible()
+        ada.look(page, "database-away-kept")
+        other = ada.context.new_page()
+        other.goto("/workers")
+        ada.look(other, "database-away")
+    other.get_by_role("link", name="Try again").click()
+    expect(other.get_by_role("heading", name="Workers", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Send it again").click()
+    expect(page.get_by_text("Every node scales hung like this")).to_be_visible()
+
+
+def test_on_a_phone_the_current_entry_is_in_view(page: Page, ada: Eye) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto("/tokens")
+    entry = page.get_by_role("navigation", name="Main").get_by_role("link", name="API tokens")
+    expect(entry).to_be_in_viewport(ratio=1)
 
 
 def test_connecting_wrangler_with_a_new_token(page: Page, ada: Eye, platform: Platform) -> None:

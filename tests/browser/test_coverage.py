@@ -1,0 +1,72 @@
+"""Every page that exists is photographed and given to axe by a test, in both themes and on a phone."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+from fastapi.routing import APIRoute
+
+from dashboard import pages
+
+# Photographs by the page's path; a page without one is a finding.
+LOOKED_AT = {
+    "/_components": ["components"],
+    "/connect": ["connect"],
+    "/find": ["find", "find-none"],
+    "/health": ["health"],
+    "/login": ["login", "login-refused", "login-kept", "setup-pending"],
+    "/nodes": ["nodes", "nodes-weak"],
+    "/nodes/sandbox": ["nodes-sandbox"],
+    "/nodes/{node_id}": ["node", "node-weak"],
+    "/setup": ["setup", "setup-refused", "setup-used", "setup-wrong"],
+    "/tokens": ["tokens", "tokens-refused", "token-created"],
+    "/tokens/{token_id}/revoke": ["token-revoke"],
+    "/workers": ["workers", "workers-empty", "workers-none"],
+    "/workers/new": ["create", "create-narrowed"],
+    "/workers/new/{template}": ["create-hello-world", "create-refused", "create-exists"],
+    "/workers/{name}": ["overview", "overview-off", "created"],
+    "/workers/{name}/delete": ["delete-refused"],
+    "/workers/{name}/deployments": ["deployments"],
+    "/workers/{name}/edit": ["editor", "editor-preview", "editor-changes", "editor-logged-out"],
+    "/workers/{name}/settings": ["settings", "settings-variables", "settings-dialog"],
+    "/workers/{name}/variables/edit": ["variable-edit"],
+    "/workers/{name}/variables/new": ["variable-new", "variable-refused"],
+    "/workers/{name}/versions": ["versions"],
+    "/workers/{name}/versions/{version_id}": ["version"],
+}
+# Answers that are no page: a redirect, a part of a page, or nothing at all.
+NO_PAGES = {"/session", "/workers/{name}/deployments/{deployment_id}/progress"}
+# Pages that any path may answer with.
+ANYWHERE = ["problem-404", "database-away", "database-away-kept", "form-kept", "palette"]
+
+
+def _paths() -> set[str]:
+    modules = [
+        importlib.import_module(f"{pages.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(pages.__path__)
+    ]
+    return {
+        route.path
+        for module in modules
+        for route in module.router.routes
+        if isinstance(route, APIRoute) and "GET" in route.methods
+    }
+
+
+def _photographed() -> set[str]:
+    source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    source += (Path(__file__).parent / "conftest.py").read_text()
+    named = set(re.findall(r'\.look\(\s*\w+, "([\w-]+)"', source))
+    return named | {"create-hello-world", "problem-404"}  # named by parameters
+
+
+def test_every_page_is_looked_at() -> None:
+    assert len(_paths()) > 20
+    assert _paths() - NO_PAGES - LOOKED_AT.keys() == set()
+    assert LOOKED_AT.keys() - _paths() == set()
+
+
+def test_every_photograph_is_taken() -> None:
+    listed = {name for names in LOOKED_AT.values() for name in names} | set(ANYWHERE)
+    assert listed - _photographed() == set()
