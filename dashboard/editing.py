@@ -109,7 +109,7 @@ def read_files(form: FormData, before: Sequence[File]) -> list[File]:
 
 
 def _read_file(form: FormData, number: int, before: Sequence[File], *, main: bool) -> File:
-    name = str(form.get(f"name-{number}", "")).strip()
+    name = str(form.get(f"name-{number}", "")).strip() or _name_of_chosen(form, number)
     digest = str(form.get(f"digest-{number}", ""))
     stored = next((file for file in before if file.digest == digest), None) if digest else None
     return File(
@@ -120,6 +120,13 @@ def _read_file(form: FormData, number: int, before: Sequence[File], *, main: boo
         main,
         removed=f"remove-{number}" in form and not main,
     )
+
+
+def _name_of_chosen(form: FormData, number: int) -> str:
+    chosen = form.get(f"file-{number}")
+    if isinstance(chosen, UploadFile) and chosen.size:
+        return PurePosixPath(chosen.filename or "").name
+    return ""
 
 
 def _type_of(name: str, stored: File | None) -> str:

@@ -136,7 +136,18 @@ def preview(request: Request, actor: CurrentActor, name: ScriptName, sent: SentF
         shown = revisions.preview(actor.account_id, name, draft.edit, asked)
     except (Refused, TooLarge, Unavailable) as problem:
         draft.complaints.append(complaint_of(problem.message, draft.files))
-    return _page(request, draft, "editor/_outcome.html", preview=shown)
+    return _page(
+        request, draft, "editor/_outcome.html", preview=shown, thrown=_thrown(shown, draft)
+    )
+
+
+def _thrown(shown: Preview | None, draft: Draft) -> Complaint | None:
+    """What the Worker threw instead of answering, with its place."""
+    if shown is None or not shown.threw:
+        return None
+    said = (line.text for line in shown.logs if line.level == "error")
+    found = next((text for text in said if text.startswith("Uncaught ")), None)
+    return complaint_of(found, draft.files) if found else None
 
 
 def _asked(form: Form) -> PreviewRequest:
@@ -188,6 +199,7 @@ def _page(
     status_code: int = 200,
     preview: Preview | None = None,
     changes: Sequence[Change] | None = None,
+    thrown: Complaint | None = None,
 ) -> Response:
     context: dict[str, Any] = worker(draft.base.script)
     return render(
@@ -199,5 +211,6 @@ def _page(
         methods={method: method for method in METHODS},
         preview=preview,
         changes=changes,
+        thrown=thrown,
         **context,
     )

@@ -33,6 +33,7 @@ CONTROL_SOCKET = "control"
 PLATFORM_SERVICE = "skerry-platform"
 RANGES_SERVICE = "skerry-ranges"
 DESCRIBE_SERVICE = "skerry-describe"
+THROWN_SERVICE = "skerry-thrown"
 DESCRIBE_MODULE = "__skerry_describe__.js"
 # What the platform's own workers run with; any date the pinned binary knows will do.
 PLATFORM_DATE = "2026-11-01"
@@ -119,7 +120,10 @@ def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     config.v8Flags = [f"--max-heap-size={heap_mib}"]
-    _services(config, build, _nowhere, *_own_services(build))
+    _services(config, build, _nowhere, *_own_services(build), _thrown)
+    if build.spec.main_module:
+        (script,) = (one for one in config.services if one.name == build.service)
+        script.worker.init("tails", 1)[0].name = THROWN_SERVICE
     _front_socket(config.init("sockets", 1)[0], build)
     return bytes(config.to_bytes())
 
@@ -215,6 +219,12 @@ def _nowhere(service: Any, build: Build) -> None:
     del build
     service.name = "internet"
     _own_worker(service, "nowhere.js")
+
+
+def _thrown(service: Any, build: Build) -> None:
+    del build
+    service.name = THROWN_SERVICE
+    _own_worker(service, "thrown.js")
 
 
 def _internet(service: Any, build: Build) -> None:

@@ -30,6 +30,9 @@ LOG_LINES = 200
 # How long after the answer the cell may go on logging, for what it gave to `waitUntil`.
 AFTERWARDS_SECONDS = 0.2
 
+# The first word of a line of thrown.js; and what the runtime's own line about the same counts as.
+_THROWN, _UNCAUGHT = "skerry-thrown", "uncaught"
+
 _CF = json.dumps({"colo": "PREVIEW", "httpProtocol": "HTTP/1.1"})
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _TARGET = re.compile(r"/[\x21-\x7e]*")
@@ -205,7 +208,13 @@ def _read(
 def _logs(said: str) -> list[dict[str, str]]:
     """The script's own lines, and what it threw. The runtime's lines have a `source`."""
     found = [line for line in map(_log_line, said.splitlines()) if line]
-    return found[:LOG_LINES]
+    if any(line["level"] == _THROWN for line in found):
+        # Each was said twice: by the runtime, and with its stack by thrown.js.
+        found = [line for line in found if line["level"] != _UNCAUGHT]
+    levels = {_THROWN: "error", _UNCAUGHT: "error"}
+    return [
+        {**line, "level": levels.get(line["level"], line["level"])} for line in found[:LOG_LINES]
+    ]
 
 
 def _log_line(line: str) -> dict[str, str] | None:
@@ -214,7 +223,9 @@ def _log_line(line: str) -> dict[str, str] | None:
         message = str(entry["message"])
     except (ValueError, KeyError, TypeError):
         return None
-    if "source" not in entry:
-        return {"level": str(entry.get("level", "log")), "text": message}
-    thrown = messages.uncaught(message)
-    return {"level": "error", "text": thrown} if thrown else None
+    if "source" in entry:
+        thrown = messages.uncaught(message)
+        return {"level": _UNCAUGHT, "text": thrown} if thrown else None
+    if message.startswith(f"{_THROWN} "):
+        return {"level": _THROWN, "text": message.removeprefix(f"{_THROWN} ").rstrip()}
+    return {"level": str(entry.get("level", "log")), "text": message}

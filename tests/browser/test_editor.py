@@ -4,11 +4,12 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.looking import Eye
-from tests.browser.test_journeys import create, deploy_again
+from tests.browser.test_journeys import create, deploy_again, log_in
 from tests.platform import Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
+WASM = bytes([0, 97, 115, 109, 1, 0, 0, 0])
 TWO_FILES = "import { word } from './lib/words.js';\nexport default {\n  fetch: () => new Response(word),\n};\n"
 
 
@@ -132,10 +133,76 @@ def test_two_files_and_unsaved_work(page: Page, ada: Eye, platform: Platform) ->
     platform.answers(platform.hostname("two-files"), "two")
 
 
+def test_a_throw_in_fetch_and_a_wasm_file(page: Page, ada: Eye, platform: Platform) -> None:
+    deployed(platform, "with-wasm", "old")
+    code = opened(page, "with-wasm")
+    type_all(page, code, "export default {\n  fetch() {\n    null.x;\n  },\n};")
+    page.get_by_role("button", name="Run preview").click()
+    expect(page.get_by_text("The Worker threw instead of answering.")).to_be_visible()
+    _marked(page, 3)
+    ada.look(page, "editor-threw")
+
+    type_all(
+        page,
+        code,
+        "import one from './one.wasm';\nexport default { fetch: () => new Response(String(one)) };",
+    )
+    page.get_by_role("button", name="+ Add a file").click()
+    chosen = {"name": "one.wasm", "mimeType": "application/wasm", "buffer": WASM}
+    page.get_by_label("or take a file").locator("visible=true").set_input_files(chosen)
+    expect(page.get_by_text("one.wasm, 8 bytes")).to_be_visible()
+    expect(page.get_by_role("button", name="one.wasm", exact=True)).to_be_visible()
+    ada.look(page, "editor-wasm-added")
+    page.get_by_role("button", name="Run preview").click()
+    expect(page.get_by_label("Body of the answer")).to_have_text("[object WebAssembly.Module]")
+    page.get_by_role("button", name="Save and deploy").click()
+    expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
+    platform.answers(platform.hostname("with-wasm"), "[object WebAssembly.Module]")
+
+
+def test_a_session_that_ends_while_code_is_typed(page: Page, ada: Eye, platform: Platform) -> None:
+    deployed(platform, "logged-out", "old")
+    code = opened(page, "logged-out")
+    type_all(page, code, answering("typed"))
+    cookies = [one for one in ada.context.cookies() if "session" in one["name"]]
+    for cookie in cookies:
+        ada.context.clear_cookies(name=cookie["name"])
+    page.get_by_role("button", name="Run preview").click()
+    expect(page.locator("[data-held=ended]")).to_contain_text("Your session has ended")
+    page.get_by_role("button", name="Save and deploy").click()
+    expect(page.locator("[data-held=ended]")).to_be_focused()
+    expect(code).to_contain_text("typed")
+    ada.look(page, "editor-logged-out")
+
+    with ada.context.expect_page() as opening:
+        page.get_by_role("link", name="Log in in a new tab").click()
+    log_in(opening.value)
+    expect(opening.value.get_by_role("heading", name="logged-out", exact=True)).to_be_visible()
+    opening.value.close()
+    page.get_by_role("button", name="Save and deploy").dblclick()
+    expect(page.get_by_text("Version 2 is saved and goes to every node now.")).to_be_visible()
+    platform.answers(platform.hostname("logged-out"), "typed")
+    assert len(platform.api.result("GET", "workers/scripts/logged-out/versions")["items"]) == 2
+
+
+def test_code_is_kept_while_skerry_is_away(page: Page, ada: Eye, platform: Platform) -> None:
+    deployed(platform, "away-meanwhile", "old")
+    code = opened(page, "away-meanwhile")
+    type_all(page, code, answering("typed"))
+    ada.context.set_offline(True)
+    page.get_by_role("button", name="Save as version").click()
+    expect(page.locator("[data-held=away]")).to_contain_text("Skerry does not answer")
+    expect(code).to_contain_text("typed")
+    ada.context.set_offline(False)
+    page.get_by_role("button", name="Save as version").click()
+    expect(page.get_by_text("It gets no traffic until you deploy it.")).to_be_visible()
+
+
 def test_variables_are_set(page: Page, ada: Eye, platform: Platform) -> None:
     deploy_again(platform, "with-variables", "hi")
     page.goto("/workers/with-variables/settings")
     page.get_by_role("link", name="Add", exact=True).click()
+    ada.look(page, "variable-new")
     page.get_by_label("Name", exact=True).fill("PRICES")
     page.get_by_label("Type").select_option("json")
     page.get_by_label("Value").fill("{tea}")
@@ -153,6 +220,8 @@ def test_variables_are_set(page: Page, ada: Eye, platform: Platform) -> None:
     page.get_by_role("button", name="Save and deploy").click()
     expect(page.get_by_text("Encrypted, not shown")).to_be_visible()
     ada.look(page, "settings-variables")
+    page.get_by_role("link", name="Edit KEY").click()
+    ada.look(page, "variable-edit")
     code = opened(page, "with-variables")
     source = "export default { fetch: (r, env) => Response.json([env.PRICES, env.KEY]) };"
     type_all(page, code, source)

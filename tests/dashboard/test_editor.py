@@ -201,11 +201,31 @@ def test_unsaved_code_is_previewed_with_the_secrets(
     assert _form(page)["content-0"] == code
 
 
+def test_a_wasm_file_is_added(
+    ada: TestClient, shop: str, session: Session, account: Account
+) -> None:
+    del shop
+    code = (
+        "import nothing from './added.wasm';\n"
+        "export default { fetch() { return new Response(String(nothing instanceof WebAssembly.Module)) } };"
+    )
+    form = {**_form(ada.get(PATH).text), "content-0": code, "name-9": "", "digest-9": ""}
+    chosen = {"file-9": ("added.wasm", WASM, "application/wasm")}
+    page = ada.post(f"{PATH}/preview", data=form, files=chosen, headers={"HX-Request": "true"})
+    assert ">true</code>" in page.text
+    ada.post(PATH, data={**form, "intent": "version"}, files=chosen)
+    script = scripts.get(session, account, "shop")
+    saved = versions.latest(session, script)
+    assert saved is not None
+    assert ("added.wasm", "wasm") in [(one.name, one.type) for one in saved.modules]
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("export default { fetch: () => new Response(new Uint8Array(3)) }", "3 bytes of no type"),
         ("export default { fetch() { null.x } }", "The Worker threw instead of answering."),
+        ("export default {\n  fetch() { null.x } };", 'data-file="index.js" data-line="2"'),
         ("export default { fetch() { for (;;); } }", "had not answered in full"),
         ("export default {};\nfoo();", 'data-file="index.js" data-line="2" data-column="1"'),
     ],

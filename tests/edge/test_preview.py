@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 
 import pytest
@@ -72,7 +73,9 @@ def test_a_throw_is_told_in_the_scripts_words() -> None:
     assert response_of(answer)[0] == 500
     assert answer["threw"] is True
     said = "Uncaught TypeError: Cannot read properties of null (reading 'x')"
-    assert answer["logs"] == [{"level": "error", "text": said}]
+    (line,) = answer["logs"]
+    assert (line["level"], line["text"].splitlines()[0]) == ("error", said)
+    assert re.search(r"at .*fetch \(index\.js:\d+:\d+\)", line["text"])
     own = preview("return new Response('mine', { status: 500 })")
     assert (response_of(own)[2], own["threw"]) == ("mine", False)
 

@@ -51,6 +51,10 @@ export function rename(view, name) {
   view.dispatch({ effects: [language.reconfigure(languageOf(name)), label.reconfigure(labelled(name))] });
 }
 
+export function setText(view, text) {
+  view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+}
+
 /** Marks complaints on their lines, which count from 1. */
 export function mark(view, complaints) {
   const diagnostics = complaints.map(({ line, column, message }) => {

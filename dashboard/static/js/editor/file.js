@@ -1,5 +1,7 @@
 // One file of the form, and its place in the list of files.
-import { mark, openCode, rename, showLine } from "./code.js";
+import { mark, openCode, rename, setText, showLine } from "./code.js";
+
+const BYTES = /\.(wasm|bin)$/i;
 
 export class File {
   /** @param {HTMLFieldSetElement} fields */
@@ -19,7 +21,26 @@ export class File {
       changed();
     });
     this.nameField.addEventListener("change", () => this.view && rename(this.view, this.name));
+    fields.querySelector("[data-take]")?.addEventListener("change", (event) => this.take(event.target));
     this.refresh();
+  }
+
+  /** A file of the machine: text goes into the editor, bytes are sent as they are. */
+  async take(input) {
+    const [chosen] = input.files;
+    if (chosen && !this.nameField.value.trim()) this.nameField.value = chosen.name;
+    this.refresh();
+    rename(this.view, this.name);
+    const bytes = Boolean(chosen) && BYTES.test(this.name);
+    this.view.dom.hidden = bytes;
+    const said = this.fields.querySelector("[data-taken]");
+    said.hidden = !bytes;
+    if (bytes) {
+      said.textContent = `${chosen.name}, ${chosen.size.toLocaleString("en")} bytes`;
+    } else if (chosen) {
+      setText(this.view, await chosen.text());
+      input.value = "";
+    }
   }
 
   get name() {
