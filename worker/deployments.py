@@ -23,7 +23,7 @@ def push(rollout_id: str) -> None:
     except TargetUnreachable as error:
         with transaction() as session:
             rollouts.put_back(session, rollout_id, str(error))
-        log.info("rollout_put_back", rollout_id=rollout_id, reason=str(error))
+        log.info("rollout_put_back", rollout_id=rollout_id, reason=repr(error.__cause__ or error))
         return
     rollouts.record(claimed.target_id, reports)
     with transaction() as session:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from api import sealing
 from api.accounts.models import Account
@@ -156,6 +156,7 @@ def unsettled(session: Session, node: Node, account: Account, page: Page) -> Lis
             Rollout.state.in_((*WAITING, RolloutState.FAILED)),
             _newest_of_its_script(),
         )
+        .options(contains_eager(Rollout.script), joinedload(Rollout.deployment))
         .order_by(Rollout.generation.desc())
     )
     return paginate(session, query, page)
@@ -224,13 +225,16 @@ def claim(session: Session, rollout_id: str) -> Push | None:
 
 
 def put_back(session: Session, rollout_id: str, reason: str) -> None:
-    """A push did not arrive: the rollout waits, and the node's own pull may come first."""
+    """A push did not arrive: the rollout waits, and the node's own pull may come first.
+
+    `reason` is a sentence for people; how long the pause takes is added.
+    """
     rollout = _locked(session, rollout_id)
     if rollout is None or rollout.state != RolloutState.SENT:
         return
     pause = min(PAUSE_FIRST_SECONDS * 2 ** (rollout.attempts - 1), PAUSE_MAX_SECONDS)
     rollout.state = RolloutState.QUEUED
-    rollout.reason = reason[:REASON_LENGTH_MAX]
+    rollout.reason = f"{reason[:REASON_LENGTH_MAX]} It is tried again in {pause} s."
     rollout.due_at = now() + timedelta(seconds=pause)
 
 

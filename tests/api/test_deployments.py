@@ -169,12 +169,12 @@ def test_a_push_that_did_not_arrive_is_put_back_with_a_growing_pause(
     for _ in range(8):
         assert rollouts.claim(session, rollout.id)
         session.commit()
-        rollouts.put_back(session, rollout.id, "refused")
+        rollouts.put_back(session, rollout.id, "Refused.")
         session.commit()
         session.refresh(rollout)
         pauses.append(round((rollout.due_at - now()).total_seconds()))
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
-    assert rollout.reason == "refused"
+    assert rollout.reason == "Refused. It is tried again in 60 s."
 
 
 @pytest.mark.parametrize(

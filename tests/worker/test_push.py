@@ -1,9 +1,12 @@
 """A push: claimed in one transaction, sent in none, recorded in another; it may run twice."""
 
 import base64
+import re
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -77,7 +80,36 @@ def test_a_node_that_is_away_makes_the_rollout_wait(
     push(_rollout(session).id)
     rollout = _rollout(session)
     assert rollout.state == "queued"
-    assert "ConnectError" in rollout.reason
+    assert rollout.reason == (
+        "The node did not answer: its machine, its agent or the network between may be down. "
+        "It is tried again in 2 s."
+    )
+
+
+REQUEST = httpx2.Request("POST", "https://127.0.0.1:9/push")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (httpx2.ReadTimeout("x"), "did not answer within 30 s"),
+        (httpx2.ConnectTimeout("x"), "did not answer within 30 s"),
+        (httpx2.ConnectError("[Errno 111] Connection refused"), "did not answer: its machine"),
+        (httpx2.ReadError("x"), "broke off"),
+        (httpx2.RemoteProtocolError("x"), "broke off"),
+        (ssl.SSLError("x"), "broke off"),
+        (
+            httpx2.HTTPStatusError("x", request=REQUEST, response=httpx2.Response(500)),
+            "answered with status 500 instead",
+        ),
+    ],
+    ids=repr,
+)
+def test_whatever_happens_is_told_in_words(error: Exception, said: str) -> None:
+    words = edge_node._words(error, 30.0)
+    assert said in words
+    assert words.endswith(".")
+    assert not re.search(r"Errno|Error|\[", words)
 
 
 def test_a_node_with_a_certificate_of_somebody_else_gets_nothing(
@@ -91,6 +123,10 @@ def test_a_node_with_a_certificate_of_somebody_else_gets_nothing(
     alice.result("PUT", SCRIPT, **upload_parts())
     for rollout in session.scalars(select(Rollout)).all():
         push(rollout.id)
+    assert "cannot prove to be this node" in " ".join(
+        rollout.reason
+        for rollout in session.scalars(select(Rollout).execution_options(populate_existing=True))
+    )
     assert len(other.pushes) == 1  # its own
     assert agent.pushes == []
     other.stop()

@@ -54,7 +54,7 @@ def put(push: Push) -> tuple[int, list[SlotReport]]:
         response.raise_for_status()
         answer = PushAnswer.model_validate_json(response.content)
     except (httpx2.HTTPError, ssl.SSLError, ValidationError) as error:
-        raise TargetUnreachable(f"{type(error).__name__}: {error}") from error
+        raise TargetUnreachable(_words(error, settings().push_timeout_seconds)) from error
     return answer.generation, [
         SlotReport(slot.script_id, slot.generation, slot.state, slot.reason or "")
         for slot in answer.slots
@@ -85,8 +85,23 @@ def schedule(node: Address, delivery: Delivery) -> None:
         except (httpx2.ReadTimeout, httpx2.ReadError, httpx2.RemoteProtocolError):
             continue
         except (httpx2.HTTPError, ssl.SSLError) as error:
-            raise TargetUnreachable(f"{type(error).__name__}: {error}") from error
+            raise TargetUnreachable(_words(error, SCHEDULE_TIMEOUT_SECONDS)) from error
         return
+
+
+def _words(error: Exception, timeout_seconds: float) -> str:
+    """What happened, for the person who waits; the log has the error itself."""
+    if isinstance(error, httpx2.TimeoutException):
+        return f"The node did not answer within {timeout_seconds:g} s."
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "Whoever answers at the node's address cannot prove to be this node, so nothing was sent to it."
+    if isinstance(error, httpx2.ConnectError):
+        return "The node did not answer: its machine, its agent or the network between may be down."
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"The node answered with status {error.response.status_code} instead of taking it."
+    if isinstance(error, ValidationError):
+        return "The node's answer could not be read: it may run another version of Skerry."
+    return "The connection to the node broke off before it had answered."
 
 
 def _modules(slot: dict[str, Any]) -> dict[str, str]:
