@@ -45,6 +45,11 @@ def enqueue(session: Session, task: str, **ids: str) -> None:
     session.info.setdefault("enqueued", []).append((task, ids))
 
 
+def forget(session: Session) -> None:
+    """Send nothing of what was enqueued in this transaction."""
+    session.info.pop("enqueued", None)
+
+
 def publish(session: Session) -> None:
     """Send what was enqueued in a transaction that has been committed.
 

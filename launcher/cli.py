@@ -61,10 +61,19 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "reset-password": lambda: password.reset(data, options.email),
         "trust": lambda: trust.run(data, remove=options.remove),
         "test": lambda: testing.run(options.paths),
-        "bench": lambda: bench.run(save=options.save),
+        "bench": lambda: _bench(options.part, save=options.save),
         "doctor": lambda: doctor.run(data),
     }
     return commands[command]()
+
+
+def _bench(part: str | None, *, save: bool) -> int:
+    if part is None:
+        return bench.run(save=save)
+    # Imported here: it needs what `_set_up` has installed.
+    from launcher.bench import pages  # noqa: PLC0415
+
+    return pages.run(save=save)
 
 
 def _set_up(arguments: list[str], *, testing: bool) -> None:
@@ -126,6 +135,9 @@ def parser() -> argparse.ArgumentParser:
     trusted.add_argument("--remove", action="store_true", help="take that back")
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
+    measured.add_argument(
+        "part", nargs="?", choices=["pages"], help="only the dashboard's pages, at 1,000 scripts"
+    )
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")
     command("doctor", "Check this machine and say what to do about what it lacks.")
     return top

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher import started, up
@@ -29,6 +28,7 @@ from launcher.bench.deploying import (
 )
 from launcher.bench.load import Place, at_rate, failures, saturate, start_load
 from launcher.bench.memory import cell_memory, keepers_memory
+from launcher.bench.row import Row as Row
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
@@ -56,19 +56,6 @@ SCRIPTS = {
 SANDBOXED_START = "idle script, sandboxed"
 OPEN_START = "idle script, without sandbox"
 BARE_START = "bare workerd serve"
-
-
-@dataclass
-class Row:
-    """One line of the table; every round adds a value."""
-
-    name: str
-    unit: str
-    values: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
 
 
 class Bench:

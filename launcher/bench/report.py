@@ -11,6 +11,10 @@ from typing import Protocol
 from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
 from launcher.paths import ROOT
 
+PAGE = ROOT / "docs" / "benchmarks.md"
+SECTION = "## "
+HEAD = "# Benchmarks\n\nWritten by `./skerry bench --save`. Ratios of one run mean something; figures alone little.\n"
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -71,20 +75,39 @@ def _ratios(rows: list[Measured]) -> list[str]:
     return [f"- {goal.what}: {ratio:.2f} ({goal.verdict(ratio)})" for goal, ratio in ratios]
 
 
+def machine() -> str:
+    """When and on what this was measured."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    cores = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {cores}, load {load}."
+
+
 def _settings(contenders: list[Contender], rounds: int) -> list[str]:
     versions = "; ".join(f"{one.name} {one.version}" for one in contenders)
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}, load {load}; medians of {rounds} rounds, all rows in turns.",
+        f"{machine().removesuffix('.')}; medians of {rounds} rounds, all rows in turns.",
         f"Everybody at upstream defaults: {versions}.",
         "wrk -t1 -c32 for the ceiling, autocannon -c32 for a rate, both on the same cores as the servers.",
     ]
 
 
 def save(text: str) -> Path:
-    """Write docs/benchmarks.md; its path."""
-    path = ROOT / "docs" / "benchmarks.md"
-    head = "# Benchmarks\n\nWritten by `./skerry bench --save`. Ratios of one run mean something; figures alone little.\n"
-    path.write_text(f"{head}{text}\n")
-    return path
+    """Write docs/benchmarks.md, but for the sections that are measured by themselves; its path."""
+    sections = "".join(f"\n{SECTION}{one}" for one in _read().split(f"\n{SECTION}")[1:])
+    return _write(f"{HEAD}{text}\n{sections}")
+
+
+def save_section(title: str, text: str) -> Path:
+    """Replace one section of docs/benchmarks.md, or add it at the end; its path."""
+    first, *sections = _read().split(f"\n{SECTION}")
+    others = [one for one in sections if one.partition("\n")[0] != title]
+    return _write(f"\n{SECTION}".join([first, *others, f"{title}\n{text}\n"]))
+
+
+def _read() -> str:
+    return PAGE.read_text() if PAGE.exists() else HEAD
+
+
+def _write(text: str) -> Path:
+    PAGE.write_text(text)
+    return PAGE
