@@ -26,6 +26,7 @@ class Agent:
     def __init__(self, session: Session, name: str, folder: Path) -> None:
         self.state, self.reason, self.delay_seconds = "live", None, 0.0
         self.pushes: list[dict[str, Any]] = []
+        self.refused = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._answering())
         self.server.daemon_threads = True
         port = self.server.server_address[1]
@@ -63,6 +64,7 @@ class Agent:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 key = f"Bearer {agent.enrolment.push_key}"
                 if self.path != "/push" or self.headers["Authorization"] != key:
+                    agent.refused += 1
                     self._send(401, {"error": "who are you?"})
                     return
                 agent.pushes.append(body)

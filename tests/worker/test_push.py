@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.deployments.models import Deployment, Rollout
+from api.nodes.authority import node_name
 from api.nodes.models import Node
 from tests.cast import Tenant, upload_parts
 from tests.worker.agent import Agent
@@ -26,9 +27,13 @@ SCRIPT = "workers/scripts/my-app"
 def agent(session: Session, alice: Tenant, tmp_path: Path) -> Iterator[Agent]:
     agent = Agent(session, "edge-1", tmp_path)
     yield agent
-    edge_node._client(agent.enrolment.ca).close()
+    _hang_up(agent)
     edge_node._client.cache_clear()
     agent.stop()
+
+
+def _hang_up(agent: Agent) -> None:
+    edge_node._client(agent.enrolment.ca, node_name(agent.enrolment.node.id)).close()
 
 
 def _rollout(session: Session) -> Rollout:
@@ -129,6 +134,8 @@ def test_a_node_with_a_certificate_of_somebody_else_gets_nothing(
     )
     assert len(other.pushes) == 1  # its own
     assert agent.pushes == []
+    assert other.refused == 0  # not even asked: the kept connection is for its own pushes
+    _hang_up(other)
     other.stop()
 
 

