@@ -138,6 +138,22 @@ def _with(
     return [*present[:place], binding, *present[place + 1 :]]
 
 
+def set_bindings(
+    account_id: str, name: str, changes: list[dict[str, Any]], *, by: Actor
+) -> Deployed:
+    """Give variables and secrets these values, new ones too; the others stay as they are."""
+    by_name = {binding["name"]: binding for binding in changes}
+
+    def edit(upload: Upload) -> Upload:
+        present = [binding["name"] for binding in upload.bindings]
+        kept = [by_name.get(binding["name"], binding) for binding in upload.bindings]
+        added = [binding for binding in changes if binding["name"] not in present]
+        return upload.with_bindings(check_bindings([*kept, *added]))
+
+    said = f"{', '.join(by_name)} changed"[:1000]
+    return revise(account_id, name, edit, by=by, message=said, triggered_by="settings")
+
+
 def remove_binding(account_id: str, name: str, binding_name: str, *, by: Actor) -> Deployed:
     """Take a variable or secret away; raises BindingNotFound if there is none of that name."""
 

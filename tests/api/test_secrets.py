@@ -101,6 +101,43 @@ def test_older_wranglers_set_secrets_by_patching_the_settings(alice: Tenant) -> 
     assert _names(alice) == ["KEPT", "NEW"]
 
 
+def test_variables_are_set_by_patching_the_settings(alice: Tenant) -> None:
+    before = [
+        {"name": "A", "type": "plain_text", "text": "1"},
+        {"name": "B", "type": "json", "json": {"b": 1}},
+    ]
+    alice.result("PUT", SCRIPT, **upload_parts(bindings=before))
+    _put(alice, "KEPT")
+    bindings = [
+        {"type": "secret_text", "name": "KEPT"},
+        {"type": "plain_text", "name": "A", "text": "2"},
+        {"type": "json", "name": "C", "json": [3]},
+        {"type": "secret_text", "name": "NEW", "text": "x"},
+    ]
+    files = {"settings": (None, json.dumps({"bindings": bindings}))}
+    alice.result("PATCH", f"{SCRIPT}/settings", files=files)
+    kept = {one["name"]: one for one in alice.result("GET", f"{SCRIPT}/settings")["bindings"]}
+    assert kept["A"]["text"] == "2"
+    assert kept["B"]["json"] == {"b": 1}
+    assert kept["C"]["json"] == [3]
+    assert _names(alice) == ["KEPT", "NEW"]
+    assert len(alice.result("GET", f"{SCRIPT}/deployments")["deployments"]) == 3
+
+    wrong = {
+        "settings": (
+            None,
+            json.dumps({"bindings": [{"type": "json", "name": "C", "json": "x" * 6000}]}),
+        )
+    }
+    assert alice.refusal("PATCH", f"{SCRIPT}/settings", files=wrong)[0] == 400
+    kv = {"type": "version_metadata", "name": "D", "x": 1}
+    other = {"settings": (None, json.dumps({"bindings": [kv]}))}
+    assert (
+        "Only variables and secrets" in alice.refusal("PATCH", f"{SCRIPT}/settings", files=other)[2]
+    )
+    assert len(alice.result("GET", f"{SCRIPT}/deployments")["deployments"]) == 3
+
+
 def test_deleting_a_secret(alice: Tenant) -> None:
     alice.result("PUT", SCRIPT, **upload_parts())
     _put(alice, "a/b")

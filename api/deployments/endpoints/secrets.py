@@ -3,9 +3,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from api.bindings.kinds import SECRET_KINDS, check_bindings
+from api.bindings.kinds import SECRET_KINDS, VARIABLE_KINDS, check_bindings
 from api.db import DB
-from api.deployments import flows
+from api.deployments import flows, revisions
 from api.deployments.schemas import BulkSecret, BulkSecretsIn, LatestVersionIn, SecretIn, SecretOut
 from api.envelope import Envelope, answer
 from api.errors import NotSupported, SecretNotFound, UploadMalformed
@@ -140,18 +140,25 @@ def patch_settings(
     name: ScriptName,
     bindings: Annotated[list[dict[str, Any]], Depends(settings_part)],
 ) -> dict[str, Any]:
-    """Set the secrets among the bindings; those without a text are kept."""
+    """Set the secrets and variables among the bindings; those without a value, or not named, are kept."""
     changes: dict[str, str | None] = {}
+    variables: list[dict[str, Any]] = []
     for binding in bindings:
         if binding["type"] in SECRET_KINDS and binding.get("text") is not None:
             changes[binding["name"]] = binding["text"]
+        elif binding["type"] in VARIABLE_KINDS and set(binding) - {"name", "type"}:
+            variables.append(binding)
         elif set(binding) - {"name", "type"} and binding["type"] not in SECRET_KINDS:
             raise NotSupported(
-                f"Only secrets can be changed without an upload; {binding['name']} is none. "
+                f"Only variables and secrets can be changed without an upload; {binding['name']} is none. "
                 "Nothing was changed: deploy the script with the new binding."
             )
-    check_bindings([_secret(key, text) for key, text in changes.items() if text is not None])
-    changed = flows.change_secrets(actor.account_id, name, changes, by=actor)
+    secrets = [_secret(key, text) for key, text in changes.items() if text is not None]
+    checked = check_bindings([*variables, *secrets])
+    if variables:
+        changed = revisions.set_bindings(actor.account_id, name, checked, by=actor)
+    else:
+        changed = flows.change_secrets(actor.account_id, name, changes, by=actor)
     version = changed.version
     return answer(
         {
