@@ -136,7 +136,11 @@ def parser() -> argparse.ArgumentParser:
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument(
-        "part", nargs="?", choices=["pages"], help="only the dashboard's pages, at 1,000 scripts"
+        "part",
+        nargs="?",
+        choices=["pages"],
+        metavar="pages",
+        help="only the dashboard's pages, at 1,000 scripts",
     )
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")
     command("doctor", "Check this machine and say what to do about what it lacks.")

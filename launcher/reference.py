@@ -85,7 +85,7 @@ def _section(title: str, parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _word(argument: argparse.Action) -> str:
     name = str(argument.metavar or argument.dest)
-    return f"[{name} …]" if argument.nargs == "*" else name
+    return {"*": f"[{name} …]", "?": f"[{name}]"}.get(str(argument.nargs), name)
 
 
 def _spelled(argument: argparse.Action) -> str:

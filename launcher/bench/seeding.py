@@ -11,6 +11,7 @@ from alembic.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import queue
@@ -20,6 +21,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.db import connect, transaction
 from api.deployments import rollouts, service as deployments
+from api.deployments.models import Rollout
 from api.nodes import service as nodes
 from api.nodes.models import Node
 from api.scripts import service as scripts
@@ -86,12 +88,17 @@ def seed(count: int) -> dict[str, object]:
 
 
 def _acknowledge(node: Node) -> None:
+    """Say for a node that it runs all it should."""
     with transaction() as session:
-        current = session.get_one(Node, node.id)
-        for slot in rollouts.desired(session, current, 0):
-            report = rollouts.SlotReport(slot["script_id"], slot["generation"], "live")
+        waiting = session.execute(
+            select(Rollout.script_id, Rollout.generation).where(
+                Rollout.target_id == node.id, Rollout.state.in_(rollouts.WAITING)
+            )
+        )
+        for script_id, generation in waiting.all():
+            report = rollouts.SlotReport(script_id, generation, "live")
             rollouts.record_one(session, node.id, report)
-        nodes.heard(session, node.id, current.generation)
+        nodes.heard(session, node.id, session.get_one(Node, node.id).generation)
 
 
 def main(arguments: list[str]) -> int:

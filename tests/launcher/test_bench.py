@@ -1,5 +1,7 @@
 """What the bench reads out of its tools, and what it says about it."""
 
+from pathlib import Path
+
 import pytest
 
 from launcher.bench import BARE_START, SANDBOXED_START, Row, load, report
@@ -53,3 +55,22 @@ def test_the_table_has_medians_spread_and_verdicts() -> None:
         "cold start p99, sandboxed, of a bare start: 3.10 (goal at most 3.00: not reached)" in text
     )
     assert "Express 5.0" in text
+
+
+def test_a_section_is_replaced_alone_and_outlives_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "PAGE", tmp_path / "benchmarks.md")
+    report.save("| first |")
+    report.save_section("Pages", "| 1 ms |")
+    report.save_section("Other", "| 2 ms |")
+    report.save_section("Pages", "| 3 ms |")
+    report.save("| second |")
+    assert report.PAGE.read_text() == (
+        f"{report.HEAD}| second |\n\n## Other\n| 2 ms |\n\n## Pages\n| 3 ms |\n"
+    )
+
+
+def test_a_percentile_is_between_its_neighbours() -> None:
+    row = Row("x", "ms", [float(value) for value in range(1, 101)])
+    assert row.percentile(95) == pytest.approx(95.05)
