@@ -151,6 +151,7 @@ def test_a_throw_in_fetch_and_a_wasm_file(page: Page, ada: Eye, platform: Platfo
     chosen = {"name": "one.wasm", "mimeType": "application/wasm", "buffer": WASM}
     page.get_by_label("or take a file").locator("visible=true").set_input_files(chosen)
     expect(page.get_by_text("one.wasm, 8 bytes")).to_be_visible()
+    expect(page.locator(".cm-content:visible")).to_have_count(0)
     expect(page.get_by_role("button", name="one.wasm", exact=True)).to_be_visible()
     ada.look(page, "editor-wasm-added")
     page.get_by_role("button", name="Run preview").click()

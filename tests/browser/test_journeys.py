@@ -84,7 +84,7 @@ def test_rolling_back(page: Page, ada: Eye, platform: Platform) -> None:
 
     page.goto("/workers/rolled-back")
     ada.look(page, "overview")
-    page.get_by_role("button", name="Roll back to version 1").click()
+    page.get_by_role("button", name="Roll back to version 1").dblclick()
     expect(page.get_by_text("Rolling back to version 1.")).to_be_visible()
     expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
     assert platform.get(platform.hostname("rolled-back")).text == "Hello World!"

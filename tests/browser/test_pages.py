@@ -119,7 +119,6 @@ def test_a_node_to_be_warned_of(page: Page, ada: Eye, platform: Platform) -> Non
 
 def test_components(page: Page, ada: Eye) -> None:
     page.goto("/_components")
-    # Both forms are refused, and the second summary takes the focus.
     ada.look(page, "components")
     page.get_by_role("link", name="Open it…").click()
     expect(page.get_by_role("dialog", name="A question?")).to_be_visible()

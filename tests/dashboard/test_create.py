@@ -4,15 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.accounts.models import Account
-from api.deployments import service as deployments
+from api.deployments import rollouts, service as deployments
+from api.deployments.models import Rollout
+from api.nodes.service import Enrolment
 from api.pagination import Page
 from api.scripts import service as scripts
 from api.versions import service as versions
 from gallery import build, templates
+from worker.targets import TargetUnreachable, edge_node
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -228,3 +232,22 @@ def test_a_name_that_will_not_do_stays_in_the_field(
 def test_a_template_that_is_not_there(ada: TestClient) -> None:
     assert ada.get("/workers/new/nothing").status_code == 404
     assert ada.post("/workers/new/nothing", data={"name": "x"}).status_code == 404
+
+
+def test_a_node_that_is_lost_meanwhile_is_told_in_words(
+    ada: TestClient, session: Session, node: Enrolment
+) -> None:
+    ada.post("/workers/new/hello-world", data={"name": "mid-way"})
+    rollout = session.scalars(select(Rollout)).one()
+    push = rollouts.claim(session, rollout.id)
+    assert push is not None
+    session.commit()
+    with pytest.raises(TargetUnreachable) as lost:
+        edge_node.put(push)  # nothing listens at its address
+    rollouts.put_back(session, rollout.id, str(lost.value))
+    session.commit()
+    for path in ("/workers/mid-way?created=hello-world", f"/nodes/{node.node.id}"):
+        page = ada.get(path).text
+        assert "The node did not answer: its machine, its agent or the network" in page, path
+        assert "It is tried again in 2 s." in page
+        assert "Errno" not in page

@@ -58,6 +58,15 @@ def test_htmx_stands_in_components_and_fragments_only(path: Path) -> None:
         assert re.findall(r"\bhx-[\w-]+=", path.read_text()) == []
 
 
+def test_no_form_is_sent_by_a_second_click() -> None:
+    """But for those of which a second one changes nothing, and the editor, which sees to it itself."""
+    forms = [form for path in TEMPLATES for form in re.findall(r"<form\b[^>]*>", path.read_text())]
+    posting = [form for form in forms if 'method="post"' in form]
+    harmless = re.compile(r'data-module="(busy|theme|editor)"|action="/(logout|theme)"')
+    assert len(posting) > 8
+    assert [form for form in posting if not harmless.search(form)] == []
+
+
 def test_every_template_compiles() -> None:
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
