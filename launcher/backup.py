@@ -35,7 +35,7 @@ def run(data: DataDirectory, target: Path) -> int:
         with step("packing"):
             archive.write(target, manifest, files, Path(folder))
     say(
-        f"{target}: {target.stat().st_size / 2**20:.1f} MB. It holds the master key: keep it as you keep passwords."
+        f"{target}: {max(target.stat().st_size // 1000, 1):,} kB. It holds the master key: keep it as you keep passwords."
     )
     return 0
 

@@ -27,6 +27,10 @@ DESCRIPTION = "Skerry: a self-hosted platform for Cloudflare Workers. Start with
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit status of the program."""
+    if not arguments:
+        # Somebody who looks what there is; one line that something is missing would not help.
+        parser().print_help()
+        return 2
     options = parser().parse_args(arguments)
     try:
         return _dispatch(options, arguments)

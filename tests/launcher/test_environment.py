@@ -109,3 +109,11 @@ def test_status_of_an_instance_that_does_not_run(
     assert json.loads(capsys.readouterr().out) == {
         "data": str(data.path), "state": "stopped", "urls": {}, "processes": [], "nodes": [],
     }  # fmt: skip
+
+
+def test_without_a_command_all_of_them_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    printed = capsys.readouterr()
+    assert "\n    up  " in printed.out
+    assert "\n    doctor  " in printed.out
+    assert printed.err == ""
