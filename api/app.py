@@ -26,6 +26,7 @@ from api.nodes import endpoints as nodes
 from api.rendering import render_problems
 from api.scripts import endpoints as scripts
 from api.settings import settings
+from api.tails import endpoints as tails
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -68,6 +69,7 @@ def create_app() -> FastAPI:
         script_settings.router,
         crons.router,
         removal.router,
+        tails.router,
     ):
         app.include_router(router, prefix="/client/v4")
     render_problems(app)

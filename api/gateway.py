@@ -7,8 +7,10 @@ in the join token, the node with the credential it got when it enrolled.
 from typing import Annotated, Any
 from uuid import UUID
 
+import redis
 import structlog
 from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -18,11 +20,12 @@ from api.clock import now
 from api.crons import service as crons
 from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
-from api.errors import NotAuthenticated, Problem, TooLarge
+from api.errors import NotAuthenticated, Problem, TooLarge, Unavailable
 from api.invocations import ingestion
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
+from api.tails import service as tails, watching
 from api.versions import service as versions
 
 log = structlog.get_logger()
@@ -31,6 +34,7 @@ _bearer = HTTPBearer(auto_error=False)
 GENERATION_MAX = 2**30
 # Packed; a second of 50,000 requests is some 3 MB.
 BATCH_BYTES_MAX = 64 * 1024 * 1024
+TAIL_EVENTS_MAX = 2000
 
 
 class EnrolmentIn(BaseModel):
@@ -93,6 +97,8 @@ def create_gateway() -> FastAPI:
     app.get("/edge/v1/modules/{digest}")(get_module)
     app.post("/edge/v1/reports")(report)
     app.put("/edge/v1/batches/{batch_id}")(take_batch)
+    app.post("/edge/v1/tails")(get_tails)
+    app.post("/edge/v1/tail-events")(take_events)
     return app
 
 
@@ -169,6 +175,50 @@ def take_batch(
     """Store request records. The same batch may come again: then it was taken before."""
     batch = ingestion.read(content)
     return {"taken": ingestion.take(session, node.id, str(batch_id), batch)}
+
+
+class KnownTails(BaseModel):
+    known: list[str] = []
+
+
+class TailEvent(BaseModel):
+    script_id: str
+    version_id: str = ""
+    event: dict[str, Any] | None = None
+    dropped: int = Field(0, ge=0, le=GENERATION_MAX)
+
+
+class TailEvents(BaseModel):
+    events: list[TailEvent] = Field(max_length=TAIL_EVENTS_MAX)
+
+
+async def get_tails(body: KnownTails, credentials: Credentials) -> dict[str, Any]:
+    """The scripts that somebody tails: at once when the node knows others, else when that changes
+    or after some seconds."""
+    await run_in_threadpool(_recognised, credentials)
+    valkey = watching.connect()
+    try:
+        return {"scripts": await watching.wait_for_change(valkey, body.known)}
+    except redis.RedisError as error:
+        raise Unavailable("Valkey does not answer.") from error
+    finally:
+        await valkey.aclose()
+
+
+def take_events(body: TailEvents, credentials: Credentials) -> dict[str, Any]:
+    """Show invocations to whoever tails their scripts."""
+    _recognised(credentials)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in body.events:
+        found.setdefault(one.script_id, []).append(one.model_dump(exclude={"script_id"}))
+    tails.publish(found)
+    return {}
+
+
+def _recognised(credentials: HTTPAuthorizationCredentials | None) -> None:
+    """In a transaction of its own: what comes next takes long and needs no database."""
+    with transaction() as session:
+        calling_node(session, credentials)
 
 
 def _note(node: Node, body: ReportIn) -> None:

@@ -13,7 +13,6 @@ _PRODUCTS = [
     (rf"{_ACCOUNT}/workflows", "Workflows are"),
     (rf"{_ACCOUNT}/workers/dispatch/", "Workers for Platforms is"),
     (rf"{_ACCOUNT}/workers/durable_objects/", "Durable Objects are"),
-    (rf"{_ACCOUNT}/workers/scripts/[^/]+/tails", "Live tails are"),
     (rf"{_ACCOUNT}/workers/scripts/[^/]+/(routes|domains)", "Routes and custom domains are"),
     (rf"{_ACCOUNT}/workers/domains", "Routes and custom domains are"),
     (rf"{_ACCOUNT}/workers/(scripts/[^/]+|subdomain)/edge-preview", "Remote development is"),

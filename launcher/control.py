@@ -22,6 +22,7 @@ from api.gateway import create_gateway
 from api.logging import configure_logging
 from api.nodes.authority import gateway_tls
 from api.settings import Settings, settings
+from api.websockets import LenientWebSockets
 from dashboard.app import create_app as create_dashboard
 
 PARTS = ["api", "dashboard", "gateway"]
@@ -90,6 +91,7 @@ def server(
         port=port,
         log_config=None,
         access_log=False,
+        ws=LenientWebSockets,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ssl_certfile=certificate,

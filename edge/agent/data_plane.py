@@ -34,6 +34,7 @@ from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import State
+from edge.agent.tails import Tails
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
@@ -123,6 +124,8 @@ class DataPlane:
         )
 
         self.scheduled = Scheduled(self.state, self.fleet, self.background)
+        self.tails = Tails(self.fleet, self.deployer)
+        self.recorder.listener = self.tails.hear_request
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""

@@ -17,6 +17,8 @@ from edge.agent.settings import Settings
 
 # A request that was being handed to the old cell when it began to drain is counted by then.
 POLL_SECONDS = 0.1
+# For a cell that was exchanged only because somebody looks.
+PATIENCE_SECONDS = 24 * 3600.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Draining:
     async def _done(self, cell: Cell) -> bool:
         """Whether it did nothing for SKERRY_LINGER_SECONDS before its time was up."""
         now = worked = time.monotonic()
-        deadline = now + self._settings.drain_seconds
+        deadline = now + (PATIENCE_SECONDS if cell.patient else self._settings.drain_seconds)
         wanted = self._wanted_seconds(cell)
         while now < deadline:
             await asyncio.sleep(POLL_SECONDS)

@@ -10,6 +10,9 @@ from edge.agent.files import FilesMissingError
 from edge.wire import Fields, WireError
 
 ANSWER_SECONDS = 15.0
+# The control plane answers a question about tails after 2 s when nothing has changed.
+CHANGE_SECONDS = 15.0
+EVENTS_MAX = 500
 
 
 class GatewayError(RuntimeError):
@@ -70,8 +73,27 @@ class Gateway:
         """Hand over records, gzipped JSON. The same id twice counts once."""
         await self._send("PUT", f"/batches/{batch_id}", content=content)
 
+    async def tailed(self, known: list[str]) -> list[str]:
+        """The ids of the scripts that somebody tails: at once when they are not the known ones,
+        else when that changes or after a while."""
+        answer = await self._send("POST", "/tails", {"known": known}, seconds=CHANGE_SECONDS)
+        try:
+            return list(Fields(answer.json(), "tails").texts("scripts"))
+        except ValueError as error:
+            raise GatewayError(f"the list of tails is not readable: {error}") from error
+
+    async def show(self, events: list[dict[str, object]]) -> None:
+        """Hand over what tailed scripts did."""
+        for start in range(0, len(events), EVENTS_MAX):
+            await self._send("POST", "/tail-events", {"events": events[start : start + EVENTS_MAX]})
+
     async def _send(
-        self, method: str, path: str, body: object = None, content: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content: bytes | None = None,
+        seconds: float = ANSWER_SECONDS,
     ) -> httpx2.Response:
         request = self._client.build_request(
             method,
@@ -79,6 +101,7 @@ class Gateway:
             json=body,
             content=content,
             headers={"Content-Type": "application/gzip"} if content is not None else None,
+            timeout=seconds,
             extensions={"sni_hostname": GATEWAY_NAME},
         )
         try:

@@ -118,6 +118,8 @@ class Node:
         self._credential = credential
         self._plane.background.run(self._puller.run(), "pull")
         self._plane.background.run(self._plane.recorder.ship(self._gateway), "ship records")
+        self._plane.background.run(self._plane.tails.follow(self._gateway), "follow tails")
+        self._plane.background.run(self._plane.tails.send(self._gateway), "send tails")
         await self._server.start()
         log.info("agent_started", node_id=credential.node_id, port=settings.agent_port)
 

@@ -16,4 +16,20 @@ export default {
     }
     return new Response("not found", { status: 404 });
   },
+
+  // Only while somebody tails the script. The agent reads it from standard output.
+  tail(events) {
+    for (const event of events) console.log(TAIL + told(event));
+  },
 };
+
+const TAIL = "skerry-tail ";
+// What the agent reads as one line; a script that logs more is shown without its logs.
+const LONGEST = 60000;
+
+function told(event) {
+  const text = JSON.stringify(event);
+  if (text.length <= LONGEST) return text;
+  const logs = [{ message: ["[too long to be shown]"], level: "warn", timestamp: event.eventTimestamp }];
+  return JSON.stringify({ ...JSON.parse(text), logs, truncated: true });
+}

@@ -74,6 +74,8 @@ class Build:
     """Where the cell finds the files of `spec.assets`."""
     assets_ranged: bool = False
     """Whether visitors may ask for parts of those files; costs each request a hop."""
+    tailed: bool = False
+    """Whether the platform worker hears of every invocation."""
 
     @property
     def service(self) -> str:
@@ -279,6 +281,8 @@ def _script(service: Any, build: Build) -> None:
         modules = main + [one for one in spec.modules if one is not main[0]]
         _modules(worker.init("modules", len(modules)), modules, build.files)
     fill_bindings(worker.init("bindings", len(build.spec.bindings)), build.spec, build.files)
+    if build.tailed:
+        worker.init("tails", 1)[0].name = PLATFORM_SERVICE
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:

@@ -134,4 +134,5 @@ def _populate(world: World) -> None:
         "secret_name": SECRET,
         "subdomain": owner.subdomain,
         "token_id": token["id"],
+        "tail_id": owner.result("POST", f"workers/scripts/{SCRIPT}/tails", json={})["id"],
     }

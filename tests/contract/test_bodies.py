@@ -31,6 +31,7 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     },
     ("PUT", f"{SCRIPT_PATH}/schedules"): [{"cron": "0 0 1 1 *"}],
     ("POST", f"{SCRIPT_PATH}/schedules/runs"): {"cron": "0 0 1 1 *"},
+    ("POST", f"{SCRIPT_PATH}/tails"): {"filters": [{"sampling_rate": 0.5}]},
     ("PUT", f"{SCRIPT_PATH}/secrets"): {"name": "A", "text": "1"},
     ("PATCH", f"{SCRIPT_PATH}/secrets-bulk"): {"secrets": {"A": {"text": "1"}}},
     ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},
@@ -142,7 +143,7 @@ def test_text_that_cannot_be_stored(
 
 def test_nul_in_every_path_parameter(world: World) -> None:
     for method, template in world.operations():
-        if "/tails/" in template:
+        if "/tails/by-consumer/" in template:
             continue  # an empty list, whatever the name
         for name in set(world.real) - {"account_id"}:
             if f"{{{name}}}" in template:

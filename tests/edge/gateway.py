@@ -11,6 +11,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,6 +80,8 @@ class EnrolledNode:
     reports: list[Json] = field(default_factory=list)
     batches: dict[str, Json] = field(default_factory=dict)
     """Request records by the batch's id."""
+    shown: list[Json] = field(default_factory=list)
+    """What it sent of scripts that are tailed."""
     sent: list[str] = field(default_factory=list)
     """The id of each batch as often as it came."""
 
@@ -111,6 +114,8 @@ class Gateway:
         self.asked: list[str] = []
         """Method and path of every request, to see what a node fetched."""
         self.complaints: list[str] = []
+        self.tailed: set[str] = set()
+        """The ids of scripts that somebody tails."""
         self.forgetful = False
         """Takes a batch and then answers as one that failed."""
         self.database_away = False
@@ -230,6 +235,21 @@ class _Requests(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._answer()
 
+    def _observe(self, node: EnrolledNode, path: str, body: bytes) -> tuple[int, Json]:
+        if path.startswith("batches/"):
+            return self._take_batch(node, path.removeprefix("batches/"), body)
+        return self._tails(node, path, json.loads(body))
+
+    def _tails(self, node: EnrolledNode, path: str, body: Json) -> tuple[int, Json]:
+        if path.endswith("-events"):
+            assert isinstance(body["events"], list)
+            node.shown += body["events"]
+            return 200, {}
+        deadline = time.monotonic() + 5
+        while body["known"] == sorted(self.control.tailed) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return 200, {"scripts": sorted(self.control.tailed)}
+
     def _take_batch(self, node: EnrolledNode, identity: str, body: bytes) -> tuple[int, Json]:
         if self.control.database_away:
             return 503, {"error": "away"}
@@ -271,8 +291,8 @@ class _Requests(BaseHTTPRequestHandler):
         node = next((one for one in self.control.nodes.values() if one.token == token), None)
         if node is None:
             return 401, {"error": "unknown token"}
-        if method == "PUT":
-            return self._take_batch(node, path.removeprefix("/edge/v1/batches/"), body)
+        if path.startswith(("/edge/v1/batches/", "/edge/v1/tail")):
+            return self._observe(node, path.removeprefix("/edge/v1/"), body)
         if (method, path) == ("GET", "/edge/v1/desired"):
             since = int(parse_qs(query)["since"][0])
             newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]

@@ -8,9 +8,12 @@ import palette from "./palette.js";
 import poll from "./poll.js";
 import reveal from "./reveal.js";
 import search from "./search.js";
+import tail from "./tail.js";
 import theme from "./theme.js";
 
-const behaviours = { busy, copy, current, dialog, editor, palette, poll, reveal, search, theme };
+const behaviours = {
+  busy, copy, current, dialog, editor, palette, poll, reveal, search, tail, theme,
+};
 const attached = new WeakSet();
 
 /** @param {ParentNode} root */

@@ -58,9 +58,12 @@ def role_of(cell: CellRecord) -> str:
     return f"cell:{cell.name}"
 
 
-def build_digest(runtime: Runtime, limits: Limits, spec: object, confinement: Confinement) -> str:
+def build_digest(
+    runtime: Runtime, limits: Limits, spec: object, confinement: Confinement, tailed: bool = False
+) -> str:
     """Of everything a cell is built from: another digest means that it should be exchanged."""
     built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
+    built += ["tailed"] * tailed
     text = json.dumps(built, sort_keys=True).encode()
     return hashlib.sha256(text + _ours()).hexdigest()
 
@@ -93,6 +96,10 @@ class Cell:
         """Why it cannot be started now."""
         self.blocked = False
         """Not started for a while, because it was killed again and again."""
+        self.tells = False
+        """It was seen to tell its invocations."""
+        self.patient = False
+        """It may finish what it has open for a day."""
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None

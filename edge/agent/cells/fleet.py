@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,8 @@ KILLED_STARTS = 2
 ASSETS_FOLDER = "/assets"
 # Of those that were removed: more than are exchanged while a line of the front is on its way.
 REMEMBERED_CELLS = 1000
+# A script with one of these has state in its process, which a restart would lose.
+OBJECT_BINDINGS = frozenset({"durable_object_namespace", "workflow"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -75,6 +77,10 @@ class Fleet:
         self._retiring: dict[int, Cell] = {}
         self._warm: dict[int, Cell] = {}
         self._known: dict[str, Cell] = {}
+        self.tailed: set[str] = set()
+        """Scripts that somebody looks at: their next cells tell what they do."""
+        self.hear: Callable[[Cell, bytes], bool] | None = None
+        """Hears every line that a cell prints; True for one of the platform's own."""
         self._removed: deque[str] = deque()
         # A start is 27 ms of CPU; more at once than this only makes all of them late.
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
@@ -90,6 +96,11 @@ class Fleet:
     def draining(self) -> bool:
         """Whether any cell still finishes what it has begun."""
         return bool(self._retiring)
+
+    def holds_objects(self, script_id: str) -> bool:
+        """Whether it keeps state in its process: then it is exchanged for a deploy only."""
+        slot = self._state.slot(script_id)
+        return slot is not None and slot.live is not None and _holds_objects(slot.live)
 
     def known(self, name: str) -> Cell | None:
         """The cell of that name, also one that was removed a moment ago: the front's last lines
@@ -124,7 +135,7 @@ class Fleet:
     def outdated(self, cell: Cell, version: Version) -> bool:
         """Whether this cell is not what this version would be built to today."""
         same = cell.record.version_id == version.version_id
-        return not same or cell.record.digest != self._digest(version)
+        return not same or cell.record.digest != self._digest(cell.record.script_id, version)
 
     async def create(self, script_id: str, number: int, version: Version) -> Cell:
         """A new cell that answers its probe and has no visitor yet. Raises StartError, and then
@@ -140,7 +151,9 @@ class Fleet:
 
     async def create_idle(self, script_id: str, number: int, version: Version) -> Cell:
         """A new cell that its first visitor starts. Raises StartError."""
-        record = self._state.add_cell(script_id, version.version_id, self._digest(version), number)
+        record = self._state.add_cell(
+            script_id, version.version_id, self._digest(script_id, version), number
+        )
         try:
             return await self.open(record)
         except (KeeperError, OSError) as error:
@@ -163,6 +176,7 @@ class Fleet:
         listener = await self._sockets.bind(_socket_name(record), f"unix:{paths.main}")
         cell = Cell(record, paths, listener, self._paths.root)
         self._known[cell.name] = cell
+        cell.output.listener = lambda line: self.hear is not None and self.hear(cell, line)
         return cell
 
     def take_over(self, cell: Cell, identity: Identity) -> bool:
@@ -181,7 +195,7 @@ class Fleet:
 
     def renewed(self, record: CellRecord, version: Version) -> CellRecord:
         """The record of a cell without a process: it will be built as cells are built today."""
-        return replace(record, digest=self._digest(version))
+        return replace(record, digest=self._digest(record.script_id, version))
 
     async def restart(self, cell: Cell, version: Version) -> None:
         """Start a process for a cell that has none. Raises StartError."""
@@ -270,15 +284,17 @@ class Fleet:
         if slot is None:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
-        return Build(spec, files, self._date(spec), door, folder, ranged)
+        tailed = script_id in self.tailed and not _holds_objects(version)
+        return Build(spec, files, self._date(spec), door, folder, ranged, tailed)
 
     def _assets_mount(self, spec: Spec) -> Mount:
         if spec.assets is None:
             raise StartError("This version has no static assets.")
         return Mount(self._assets.folder(spec.assets.manifest), ASSETS_FOLDER)
 
-    def _digest(self, version: Version) -> str:
-        return build_digest(self._runtime, self._limits, version.spec, self._confinement)
+    def _digest(self, script_id: str, version: Version) -> str:
+        tailed = script_id in self.tailed and not _holds_objects(version)
+        return build_digest(self._runtime, self._limits, version.spec, self._confinement, tailed)
 
     def _date(self, spec: Spec) -> str:
         return effective_date(spec.compatibility_date, self._newest_date)
@@ -291,6 +307,12 @@ class Fleet:
             control=folder / "control.sock",
             fifo=self._paths.cells / f"{record.name}.fifo",
         )
+
+
+def _holds_objects(version: Version) -> bool:
+    spec = version.spec if isinstance(version.spec, dict) else {}
+    bindings = spec.get("bindings") or []
+    return any(isinstance(one, dict) and one.get("type") in OBJECT_BINDINGS for one in bindings)
 
 
 def _socket_name(record: CellRecord) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -15,8 +16,12 @@ import structlog
 RING_LINES = 500
 # A script that prints in a loop must not take the agent's time from the other cells.
 LINES_PER_SECOND = 200
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
 LINE_BYTES = 8 * 1024
+# Of a tail's event, and of what is kept while a line is not complete.
+LONGEST_BYTES = 256 * 1024
+# So that one event fits; a pipe has 64 kB unless it is told otherwise.
+PIPE_BYTES = 512 * 1024
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -35,6 +40,8 @@ class Output:
         self._lines = 0
         self._dropped = 0
         self._descriptor: int | None = None
+        self.listener: Callable[[bytes], bool] | None = None
+        """Hears every line; one that it answers True to is not the script's."""
         self._listeners: list[Callable[[str], None]] = []
 
     @contextlib.contextmanager
@@ -54,6 +61,8 @@ class Output:
         if not self._fifo.exists():
             os.mkfifo(self._fifo, 0o600)
         self._descriptor = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_readable)
 
     def writing_end(self) -> int:
@@ -87,10 +96,10 @@ class Output:
         except BlockingIOError:
             return
         *lines, self._partial = (self._partial + chunk).split(b"\n")
-        if len(self._partial) > LINE_BYTES:
+        if len(self._partial) > LONGEST_BYTES:
             lines, self._partial = [*lines, self._partial], b""
         for line in lines:
-            if line:
+            if line and not (self.listener and self.listener(line)):
                 self._keep(line[:LINE_BYTES].decode(errors="replace"))
 
     def _keep(self, line: str) -> None:

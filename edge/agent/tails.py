@@ -1,0 +1,178 @@
+"""Live tails: what scripts that somebody looks at do, sent to the control plane as it happens.
+
+While a script is tailed its cell is exchanged for one that tells each invocation as `wrangler tail`
+shows it (edge/cell/platform.js). Until then, and for what such a cell cannot tell (it was killed, or
+never started), the front's record and the lines on the cell's output have to do. Events wait in a
+list of a fixed length: what comes on top is dropped and counted, and no cell waits for anybody.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+
+import structlog
+
+from edge.agent.cells.cell import Cell, StartError
+from edge.agent.cells.fleet import Fleet
+from edge.agent.deployer import Deployer
+from edge.agent.front.front import FrontRefusedError
+from edge.agent.front.log import Line
+from edge.agent.gateway import Gateway, GatewayError
+from edge.agent.records.attribution import Outcome, Record, outcome, shown_status
+
+SEND_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+# Without the control plane nobody looks any more.
+FORGOTTEN_SECONDS = 60.0
+WAITING_MAX = 2000
+# A script that does more shows a part of it.
+EVENTS_PER_SECOND = 500
+# What wrangler knows; the cell tells these itself.
+TOLD = {Outcome.OK: "ok", Outcome.EXCEPTION: "exception", Outcome.CANCELED: "canceled"}
+UNTOLD = {Outcome.EXCEEDED_CPU: "exceededCpu", Outcome.EXCEEDED_MEMORY: "exceededMemory"}
+MARK = b'"skerry-tail '
+_PREFIX = "skerry-tail "
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Event = dict[str, object]
+
+
+class Tails:
+    def __init__(self, fleet: Fleet, deployer: Deployer) -> None:
+        self._fleet = fleet
+        self._deployer = deployer
+        self._waiting: list[Event] = []
+        self._dropped: Counter[str] = Counter()
+        self._second = 0
+        self._heard: Counter[str] = Counter()
+        fleet.hear = self.hear_line
+
+    # What happens
+
+    def hear_line(self, cell: Cell, line: bytes) -> bool:
+        """A line that a cell printed; whether it was one of the platform's own."""
+        told = MARK in line[:100]
+        if told:
+            cell.tells = True
+        if cell.record.script_id not in self._fleet.tailed:
+            return told
+        if told:
+            self._add(cell.record.script_id, cell.record.version_id, _told(line))
+        elif not cell.tells:
+            self._add(cell.record.script_id, cell.record.version_id, _printed(line))
+        return told
+
+    def hear_request(self, line: Line, entry: Record) -> None:
+        """A request that the front has recorded."""
+        script_id, version_id = str(entry[2]), str(entry[4])
+        if script_id not in self._fleet.tailed:
+            return
+        cell = self._fleet.known(line.cell)
+        went = outcome(line, cell)
+        if cell and cell.tells and went in TOLD:
+            return
+        self._add(script_id, version_id, _visited(line, went))
+
+    def _add(self, script_id: str, version_id: str, event: Event | None) -> None:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second = second
+            self._heard.clear()
+        self._heard[script_id] += 1
+        full = len(self._waiting) >= WAITING_MAX or self._heard[script_id] > EVENTS_PER_SECOND
+        if event is None or full:
+            self._dropped[script_id] += 1
+            return
+        self._waiting.append({"script_id": script_id, "version_id": version_id, "event": event})
+
+    # Who looks
+
+    async def follow(self, gateway: Gateway) -> None:
+        """Ask the control plane for ever which scripts are tailed."""
+        known: list[str] = []
+        heard = time.monotonic()
+        while True:
+            try:
+                found = await gateway.tailed(known)
+                heard = time.monotonic()
+            except GatewayError:
+                await asyncio.sleep(RETRY_SECONDS)
+                if time.monotonic() - heard < FORGOTTEN_SECONDS:
+                    continue
+                found = []
+            await self._change(set(known) ^ set(found), set(found))
+            known = found
+
+    async def _change(self, changed: set[str], tailed: set[str]) -> None:
+        self._fleet.tailed = tailed
+        for script_id in sorted(changed):
+            cells = self._fleet.serving(script_id)
+            if not cells or self._fleet.holds_objects(script_id):
+                continue
+            for cell in cells:
+                cell.patient = True  # nobody's WebSocket ends because somebody looks
+            try:
+                await self._deployer.renew(script_id)
+            except (StartError, FrontRefusedError) as error:
+                log.warning("tail_without_details", script_id=script_id, reason=str(error))
+
+    # On their way
+
+    async def send(self, gateway: Gateway) -> None:
+        """Send what was heard, several times a second, for ever."""
+        while True:
+            await asyncio.sleep(SEND_SECONDS)
+            events, self._waiting = self._waiting, []
+            dropped, self._dropped = self._dropped, Counter()
+            counts = [{"script_id": one, "dropped": count} for one, count in dropped.items()]
+            if not events and not counts:
+                continue
+            try:
+                await gateway.show([*events, *counts])
+            except GatewayError:
+                self._dropped += dropped + Counter(str(one["script_id"]) for one in events)
+
+
+def _told(line: bytes) -> Event | None:
+    """The event in a line of the platform worker; None when it is cut off."""
+    try:
+        found = json.loads(json.loads(line)["message"].removeprefix(_PREFIX))
+    except (ValueError, KeyError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _printed(line: bytes) -> Event:
+    text = line.decode(errors="replace")
+    level, at = "log", time.time_ns() // 1_000_000
+    try:
+        fields = json.loads(text)
+        text, level, at = str(fields["message"]), str(fields["level"]), int(fields["timestamp"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    printed = {"message": [text], "level": level, "timestamp": at}
+    return _event("ok", at, None, [printed])
+
+
+def _visited(line: Line, went: Outcome) -> Event:
+    headers = {"host": line.host, "cf-connecting-ip": line.client, "cf-ray": line.ray}
+    asked = {
+        "url": f"{line.scheme}://{line.host}{line.path}",
+        "method": line.method,
+        "headers": headers,
+        "cf": {},
+    }
+    event = {"request": asked, "response": {"status": shown_status(line)}}
+    return _event((TOLD | UNTOLD).get(went, "unknown"), line.began_us // 1000, event, [])
+
+
+def _event(went: str, at_ms: int, event: object, logs: list[object]) -> Event:
+    return {
+        "outcome": went,
+        "eventTimestamp": at_ms,
+        "event": event,
+        "logs": logs,
+        "exceptions": [],
+    }
