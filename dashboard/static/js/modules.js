@@ -1,5 +1,6 @@
 // Attaches behaviour: `data-module="copy"` gets copy.js, also in fragments that htmx brings in.
 import busy from "./busy.js";
+import chart from "./chart.js";
 import copy from "./copy.js";
 import current from "./current.js";
 import dialog from "./dialog.js";
@@ -12,7 +13,7 @@ import tail from "./tail.js";
 import theme from "./theme.js";
 
 const behaviours = {
-  busy, copy, current, dialog, editor, palette, poll, reveal, search, tail, theme,
+  busy, chart, copy, current, dialog, editor, palette, poll, reveal, search, tail, theme,
 };
 const attached = new WeakSet();
 
