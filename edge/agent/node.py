@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,6 +18,7 @@ from edge.agent.pull import Puller
 from edge.agent.report import about, slot_report
 from edge.agent.server import ApiServer
 from edge.agent.settings import Settings
+from edge.agent.state import Slot, SlotState
 from edge.paths import NodePaths
 from edge.runtime.binary import find_runtime
 from edge.runtime.compatibility import newest_date
@@ -143,12 +144,14 @@ class Node:
                 log.info("node_enrolled", node_id=credential.node_id)
                 return credential
 
-    async def _fetch(self, digest: str) -> bytes:
+    async def _fetch(self, digests: Sequence[str]) -> Mapping[str, bytes]:
         if self._gateway is None:
             raise FilesMissingError(
                 "A file of this version is missing, and no control plane known."
             )
-        return await self._gateway.module(digest)
+        if len(digests) == 1:
+            return {digests[0]: await self._gateway.module(digests[0])}
+        return await self._gateway.modules(digests)
 
     async def _take(self, push: Push) -> dict[str, object]:
         """Desired state first, then the files it needs, then the cells."""
@@ -162,10 +165,15 @@ class Node:
         return {"generation": self._plane.state.watermark(), "slots": slots}
 
     async def _applied(self, script_id: str) -> dict[str, object]:
-        # A caller that hangs up must not stop an exchange half way.
-        work = self._plane.background.run(self._plane.deployer.converge(script_id), "push")
-        await asyncio.shield(work)
-        slot = self._plane.state.slot(script_id)
+        slot: Slot | None = None
+        # Again when a newer decision came meanwhile: the answer is about that one.
+        while slot is None or slot.state is SlotState.PENDING:
+            # A caller that hangs up must not stop an exchange half way.
+            work = self._plane.background.run(self._plane.deployer.converge(script_id), "push")
+            await asyncio.shield(work)
+            slot = self._plane.state.slot(script_id)
+            if slot is None:
+                break
         return slot_report(slot) if slot else {"script_id": script_id}
 
     def _status(self) -> dict[str, object]:

@@ -144,7 +144,7 @@ class State:
 
     def save(self, slots: Iterable[Slot], watermark: int | None = None) -> None:
         """Write slots and, when given, the watermark, all or nothing."""
-        changed = list(slots)
+        changed = [self._overtaken(slot) for slot in slots]
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             for slot in changed:
@@ -155,6 +155,7 @@ class State:
 
     def save_serving(self, slot: Slot, cell: CellRecord) -> None:
         """From here on this cell answers for the slot; every other one of it drains."""
+        slot = self._overtaken(slot)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._write_slot(slot)
@@ -164,6 +165,14 @@ class State:
             )
             self._db.execute("UPDATE cells SET phase = 'serving' WHERE id = ?", (cell.id,))
         self._slots[slot.script_id] = slot
+
+    def _overtaken(self, slot: Slot) -> Slot:
+        """What to write of a slot that somebody worked on: a newer decision may have come meanwhile,
+        and stays to be carried out."""
+        known = self._slots.get(slot.script_id)
+        if known and known.generation > slot.generation:
+            return replace(known, live=slot.live, number=slot.number)
+        return slot
 
     def save_phase(self, cell: CellRecord, phase: Phase) -> None:
         """One cell more, or one less, of those that serve a script side by side."""
