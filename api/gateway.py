@@ -4,6 +4,7 @@ Both sides prove themselves: the control plane with a certificate of the CA whos
 in the join token, the node with the credential it got when it enrolled.
 """
 
+import base64
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 _bearer = HTTPBearer(auto_error=False)
 # Half of what the column holds: a node that is ahead leaves room to count on.
 GENERATION_MAX = 2**30
+# Of one answer with many modules, before base64; a larger one comes alone.
+MODULES_BYTES = 16 * 1024 * 1024
 # Packed; a second of 50,000 requests is some 3 MB.
 BATCH_BYTES_MAX = 64 * 1024 * 1024
 TAIL_EVENTS_MAX = 2000
@@ -59,6 +62,10 @@ class RunReportIn(BaseModel):
     duration_ms: int = Field(ge=0, le=2**31 - 1)
     reason: str = ""
     logs: list[str] = []
+
+
+class ModulesIn(BaseModel):
+    digests: list[str] = Field(max_length=1000)
 
 
 class ReportIn(BaseModel):
@@ -95,6 +102,7 @@ def create_gateway() -> FastAPI:
     app.post("/edge/v1/enrolments", status_code=201)(enrol)
     app.get("/edge/v1/desired")(get_desired)
     app.get("/edge/v1/modules/{digest}")(get_module)
+    app.post("/edge/v1/modules")(get_modules)
     app.post("/edge/v1/reports")(report)
     app.put("/edge/v1/batches/{batch_id}")(take_batch)
     app.post("/edge/v1/tails")(get_tails)
@@ -135,6 +143,15 @@ def get_desired(
 def get_module(session: DB, node: CurrentNode, digest: str) -> Response:
     del node
     return Response(versions.content(session, digest), media_type="application/octet-stream")
+
+
+def get_modules(session: DB, node: CurrentNode, body: ModulesIn) -> dict[str, Any]:
+    """Contents in base64 by digest, as many as fit into one answer; the node asks for the rest."""
+    del node
+    found = versions.contents(session, body.digests, MODULES_BYTES)
+    return {
+        "modules": {digest: base64.b64encode(content).decode() for digest, content in found.items()}
+    }
 
 
 def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:

@@ -70,24 +70,24 @@ def take_bucket(session: Session, token: str, contents: Mapping[str, bytes]) -> 
     if found is None:
         raise NotAuthenticated("This upload of assets is over. Nothing was stored; deploy again.")
     announced = _sizes(found)
-    for hash_, text in contents.items():
-        if hash_ not in announced:
-            raise UploadMalformed(f"{hash_[:64]} is not in the manifest of this upload.")
-        content = _decoded(hash_, text)
-        if len(content) != announced[hash_]:
-            raise UploadMalformed(
-                f"{hash_} has {len(content):,} bytes, but the manifest says {announced[hash_]:,}."
-            )
-        _store_hash(session, found.account_id, hash_, content)
-    session.flush()
+    decoded = {hash_: _checked(hash_, text, announced) for hash_, text in contents.items()}
+    _store_hashes(session, found.account_id, decoded)
     return None if _missing(session, found) else tokens.issue(found.id, tokens.COMPLETE)
 
 
-def _decoded(hash_: str, text: bytes) -> bytes:
+def _checked(hash_: str, text: bytes, announced: Mapping[str, int]) -> bytes:
+    """The content that was sent under a hash, if the session announced one of this size."""
+    if hash_ not in announced:
+        raise UploadMalformed(f"{hash_[:64]} is not in the manifest of this upload.")
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UploadMalformed(f"{hash_} is not base64.") from error
+    if len(content) != announced[hash_]:
+        raise UploadMalformed(
+            f"{hash_} has {len(content):,} bytes, but the manifest says {announced[hash_]:,}."
+        )
+    return content
 
 
 def _sizes(found: AssetSession) -> dict[str, int]:
@@ -113,9 +113,15 @@ def _digests(session: Session, account_id: str, hashes: list[str]) -> dict[str, 
     return {row.hash: row.digest for row in rows}
 
 
-def _store_hash(session: Session, account_id: str, hash_: str, content: bytes) -> None:
-    digest = versions.store_content(session, content)
-    statement = insert(AssetHash).values(account_id=account_id, hash=hash_, digest=digest)
+def _store_hashes(session: Session, account_id: str, contents: Mapping[str, bytes]) -> None:
+    if not contents:
+        return
+    digests = versions.store_contents(session, contents.values())
+    rows = [
+        {"account_id": account_id, "hash": hash_, "digest": digest}
+        for hash_, digest in zip(contents, digests, strict=True)
+    ]
+    statement = insert(AssetHash).values(rows)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[AssetHash.account_id, AssetHash.hash],
@@ -140,9 +146,10 @@ def store_manifest(session: Session, files: Mapping[str, tuple[str, int]]) -> st
 
 def store_files(session: Session, files: Mapping[str, bytes], config: dict[str, Any]) -> Assets:
     """Assets from contents by path, for a version that no wrangler uploads."""
+    digests = versions.store_contents(session, files.values())
     stored = {
-        path: (versions.store_content(session, content), len(content))
-        for path, content in files.items()
+        path: (digest, len(content))
+        for (path, content), digest in zip(files.items(), digests, strict=True)
     }
     return Assets(store_manifest(session, stored), config)
 

@@ -1,5 +1,6 @@
 """Upload: immutable versions."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ from api.versions.models import AssetFile, Module, Version, VersionModule
 
 # An upload inserts its modules and its version in one transaction; a day is far beyond any.
 UNREFERENCED_FOR = timedelta(days=1)
+# A statement with more values is slower, not faster.
+_ROWS_AT_ONCE = 100
 
 
 def of_script(script: Script) -> Select[Version]:
@@ -92,17 +95,29 @@ def store(
 
 def store_content(session: Session, content: bytes) -> str:
     """Store bytes under their digest, once, and give that digest."""
-    digest = ids.digest(content)
-    statement = insert(Module).values(
-        digest=digest, content=content, size_bytes=len(content), uploaded_at=now()
-    )
-    # Touching the row that is there keeps the pruning away from it.
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Module.digest], set_={"uploaded_at": statement.excluded.uploaded_at}
-        )
-    )
+    (digest,) = store_contents(session, [content])
     return digest
+
+
+def store_contents(session: Session, contents: Iterable[bytes]) -> list[str]:
+    """Store many, and give their digests in the same order."""
+    listed = [(ids.digest(content), content) for content in contents]
+    moment = now()
+    # In the order of digests: two uploads of the same files must not wait for each other in a circle.
+    rows = [
+        {"digest": digest, "content": content, "size_bytes": len(content), "uploaded_at": moment}
+        for digest, content in sorted(dict(listed).items())
+    ]
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        statement = insert(Module).values(rows[start : start + _ROWS_AT_ONCE])
+        # Touching the row that is there keeps the pruning away from it.
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[Module.digest],
+                set_={"uploaded_at": statement.excluded.uploaded_at},
+            )
+        )
+    return [digest for digest, _ in listed]
 
 
 def as_upload(session: Session, version: Version) -> Upload:
@@ -132,6 +147,25 @@ def content(session: Session, digest: str) -> bytes:
     if found is None:
         raise VersionNotFound(f"There is no module {digest}.")
     return found
+
+
+def contents(session: Session, digests: list[str], limit_bytes: int) -> dict[str, bytes]:
+    """Bytes of modules by digest: of as many of these as have `limit_bytes` together, at least one.
+
+    Raises VersionNotFound if one of them was never uploaded.
+    """
+    query = select(Module.digest, Module.size_bytes).where(Module.digest.in_(digests))
+    sizes = {row.digest: row.size_bytes for row in session.execute(query)}
+    if missing := set(digests) - sizes.keys():
+        raise VersionNotFound(f"There is no module {min(missing)}.")
+    fitting: list[str] = []
+    for digest, size in sizes.items():
+        limit_bytes -= size
+        if fitting and limit_bytes < 0:
+            break
+        fitting.append(digest)
+    rows = session.execute(select(Module.digest, Module.content).where(Module.digest.in_(fitting)))
+    return {row.digest: row.content for row in rows}
 
 
 def spec(version: Version) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the versions of a node need on its disk: fetched before they start, removed when nobody needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +17,7 @@ from edge.wire import WireError
 
 # Looking through every slot and file is not worth doing for each of many deploys.
 PRUNE_SECONDS = 1.0
-FETCHES_AT_ONCE = 8
+FETCHED_AT_ONCE = 200
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -26,8 +26,9 @@ class FilesMissingError(StartError):
     """The node lacks files and cannot get them now; worth another try."""
 
 
-Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets the content of a digest from the control plane; raises FilesMissingError."""
+Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]]
+"""Gets contents by digest from the control plane, of some of these at least; raises
+FilesMissingError."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,17 @@ class Files:
             raise FilesMissingError(f"The static assets cannot be stored: {error}") from error
 
     async def _fetch_missing(self, digests: Collection[str]) -> None:
-        """Several at once: a site has many small files. Raises FilesMissingError."""
-        missing = iter(await asyncio.to_thread(self._bundles.missing, digests))
-
-        async def work() -> None:
-            for digest in missing:
-                content = await self._fetch(digest)
-                try:
-                    await asyncio.to_thread(self._bundles.store, {digest: content})
-                except DigestError as error:
-                    raise FilesMissingError(str(error)) from error
-
-        await asyncio.gather(*(work() for _ in range(FETCHES_AT_ONCE)))
+        """Many at once: a site has thousands of small files. Raises FilesMissingError."""
+        missing = await asyncio.to_thread(self._bundles.missing, digests)
+        while missing:
+            found = await self._fetch(missing[:FETCHED_AT_ONCE])
+            if not found:
+                raise FilesMissingError("The control plane sends none of the missing files.")
+            try:
+                await asyncio.to_thread(self._bundles.store, found)
+            except DigestError as error:
+                raise FilesMissingError(str(error)) from error
+            missing = [digest for digest in missing if digest not in found]
 
     def wanted(self) -> set[str]:
         """Digests of everything that some slot may need."""

@@ -1,5 +1,9 @@
 """The control plane's gateway as the node sees it. All of it may be away at any time."""
 
+import asyncio
+import base64
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx2
@@ -61,6 +65,14 @@ class Gateway:
         except GatewayError as error:
             raise FilesMissingError(f"A file of this version cannot be fetched: {error}") from error
 
+    async def modules(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Contents by digest: as many of these as fit into one answer. Raises FilesMissingError."""
+        try:
+            answer = await self._send("POST", "/modules", {"digests": list(digests)})
+            return await asyncio.to_thread(read_modules, answer.content)
+        except (GatewayError, ValueError) as error:
+            raise FilesMissingError(f"Files of this version cannot be fetched: {error}") from error
+
     async def report(self, report: dict[str, object]) -> int:
         """Answers the node's newest generation."""
         answer = await self._send("POST", "/reports", report)
@@ -113,6 +125,14 @@ class Gateway:
                 f"{method} {path} was answered {answer.status_code}", answer.status_code
             )
         return answer
+
+
+def read_modules(content: bytes) -> dict[str, bytes]:
+    """Raises ValueError, WireError among them."""
+    modules = Fields(json.loads(content), "modules").get("modules")
+    if not isinstance(modules, dict):
+        raise WireError("modules.modules must be an object")
+    return {digest: base64.b64decode(text, validate=True) for digest, text in modules.items()}
 
 
 def read_desired(source: object) -> Desired:

@@ -1,5 +1,6 @@
 """The node gateway: enrolment, and what a node may ask."""
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -92,6 +93,12 @@ def test_a_new_node_gets_what_is_deployed(
     assert [slot["name"] for slot in desired["slots"]] == ["my-app"]
     digest = desired["slots"][0]["versions"][0]["spec"]["modules"][0]["digest"]
     assert b"export default" in gateway.get(f"/edge/v1/modules/{digest}", headers=headers).content
+    asked = {"digests": [digest]}
+    many = gateway.post("/edge/v1/modules", headers=headers, json=asked).json()["modules"]
+    assert b"export default" in base64.b64decode(many[digest])
+    unknown = {"digests": [digest, "sha256:" + "0" * 64]}
+    assert gateway.post("/edge/v1/modules", headers=headers, json=unknown).status_code == 404
+    assert gateway.post("/edge/v1/modules", json=asked).status_code == 401
 
 
 def test_a_stranger_is_refused(gateway: TestClient, node: Enrolment) -> None:

@@ -113,6 +113,8 @@ class Gateway:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         """Method and path of every request, to see what a node fetched."""
+        self.slow_seconds = 0.0
+        """How long an answer with modules takes."""
         self.complaints: list[str] = []
         self.tailed: set[str] = set()
         """The ids of scripts that somebody tails."""
@@ -298,12 +300,21 @@ class _Requests(BaseHTTPRequestHandler):
             newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]
             newer.sort(key=lambda one: int(str(one["generation"])))
             return 200, {"generation": node.generation, "slots": newer}
-        if method == "GET" and path.startswith("/edge/v1/modules/"):
-            content = self.control.files.get(path.removeprefix("/edge/v1/modules/"))
-            return (200, content) if content is not None else (404, {"error": "no such module"})
+        if path.startswith("/edge/v1/modules"):
+            time.sleep(self.control.slow_seconds)
+            return self._modules(path.removeprefix("/edge/v1/modules"), body)
         if (method, path) == ("POST", "/edge/v1/reports"):
             return self._report(node, json.loads(body))
         return 404, {"error": "no such path"}
+
+    def _modules(self, digest: str, body: bytes) -> tuple[int, Json | bytes]:
+        if digest:
+            content = self.control.files.get(digest.removeprefix("/"))
+            return (200, content) if content is not None else (404, {"error": "no such module"})
+        wanted = json.loads(body)["digests"]
+        # Half of them: the node asks again for the rest.
+        some = {one: self.control.files[one] for one in wanted[: len(wanted) // 2 + 1]}
+        return 200, {"modules": base64_files(some)}
 
     def _enrol(self, request: Json) -> tuple[int, Json]:
         assert set(request) == {"join_token", "name", "agent_url", "csr"}, request

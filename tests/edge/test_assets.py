@@ -1,6 +1,7 @@
 """Static files beside a script, and alone: served by the node as Cloudflare serves them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.edge.bundles import Bundle, digest_of
 from tests.edge.nodes import TestNode, until
@@ -117,6 +118,38 @@ def test_a_file_that_must_not_be_written(node: TestNode) -> None:
     said = node.deploy("outside", site({"/../../escape.html": b"x"}))
     assert said["state"] == "failed"
     assert "cannot be the path" in str(said["reason"])
+
+
+def test_files_are_fetched_many_at_a_time(node: TestNode) -> None:
+    files = {f"/{number}.txt": f"file {number}".encode() for number in range(500)}
+    gateway = node.gateway
+    gateway.asked.clear()
+    # Nothing comes with the push: assets never do.
+    decided = gateway.decide(node.enrolled, "many", site(files))
+    gateway.push(node.enrolled, decided)
+    assert node.visit("many", "/499.txt").text == "file 499"
+    asked = [one for one in gateway.asked if "/modules" in one]
+    assert len(asked) < 20, asked
+
+
+def test_a_decision_that_comes_while_files_are_fetched(node: TestNode) -> None:
+    """As wrangler's switching the live URL on comes right after a first deploy of a large site."""
+    gateway = node.gateway
+    bundle = site({"/index.html": b"slow to come"})
+    gateway.slow_seconds = 0.5
+    try:
+        first = gateway.decide(node.enrolled, "overtaken", bundle, hostnames=[])
+        with ThreadPoolExecutor() as pool:
+            pushed = pool.submit(gateway.push, node.enrolled, first)
+            until(lambda: str(first["script_id"]) in str(node.status()), what="the node has it")
+            second = gateway.decide(node.enrolled, "overtaken", bundle)
+            answer = gateway.push(node.enrolled, second)
+            pushed.result()
+    finally:
+        gateway.slow_seconds = 0.0
+    (said,) = answer["slots"]  # type: ignore[attr-defined]
+    assert (said["state"], said["generation"]) == ("live", second["generation"])
+    assert node.visit("overtaken").text == "slow to come"
 
 
 def test_files_go_with_the_last_version_that_has_them(node: TestNode) -> None:
