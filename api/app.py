@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from api.accounts import endpoints as accounts
 from api.assets import endpoints as assets
 from api.crons import endpoints as crons
+from api.d1 import endpoints as d1, files as d1_files
 from api.db import DB
 from api.deployments.endpoints import (
     deployments,
@@ -21,6 +22,7 @@ from api.deployments.endpoints import (
     uploads,
 )
 from api.envelope import Failure
+from api.kv import endpoints as kv
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
 from api.rendering import render_problems
@@ -70,6 +72,12 @@ def create_app() -> FastAPI:
         crons.router,
         removal.router,
         tails.router,
+        kv.router,
+        kv.data_router,
+        d1.router,
+        d1.data_router,
+        d1.analytics_router,
+        d1_files.router,
     ):
         app.include_router(router, prefix="/client/v4")
     render_problems(app)

@@ -12,8 +12,27 @@
     │   ├── SubdomainInvalid             10030
     │   ├── CronInvalid                  10074   an expression that cannot be read, or never occurs
     │   ├── ScheduleImpossible           10075   a trigger of a script that is not deployed
+    │   ├── KVTitleTaken                 10014
+    │   ├── KVTitleInvalid               10019
+    │   ├── KVLimitInvalid               10028
+    │   ├── KVKeyTooLong                 10030
+    │   ├── KVExpirationInvalid          10033
+    │   ├── KVExpirationTtlInvalid       10034
+    │   ├── KVCursorInvalid              10039
+    │   ├── KVKeyInvalid                 10040
+    │   ├── KVBindingNotFound            10041
+    │   ├── KVBindingInvalid             10042
+    │   ├── KVBulkTooLarge               10044
+    │   ├── KVMetadataInvalid            10045
+    │   ├── KVNamespaceBound             10051
+    │   ├── D1NameInvalid                7400
+    │   ├── D1QueryFailed                7500
+    │   ├── D1NameTaken                  7502
+    │   ├── D1DatabaseBound              7510
+    │   ├── D1BindingNotFound            10181
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
+    │   └── KVValueTooLarge              10024
     ├── NotAuthenticated            401  10000
     │   └── TokenInvalid                 1000
     ├── NotAllowed                  403  10000
@@ -23,6 +42,9 @@
     │   ├── DeploymentNotFound           10225
     │   ├── BindingNotFound              10056
     │   ├── SecretNotFound               10056
+    │   ├── KVKeyNotFound                10009
+    │   ├── KVNamespaceNotFound          10013
+    │   ├── D1DatabaseNotFound           7404
     │   └── TokenNotFound                10226
     ├── Conflict                    409
     │   ├── SubdomainTaken               10031
@@ -104,6 +126,78 @@ class ScheduleImpossible(Refused):
     code = 10075
 
 
+class KVTitleTaken(Refused):
+    code = 10014
+
+
+class KVTitleInvalid(Refused):
+    code = 10019
+
+
+class KVLimitInvalid(Refused):
+    code = 10028
+
+
+class KVKeyTooLong(Refused):
+    code = 10030
+
+
+class KVExpirationInvalid(Refused):
+    code = 10033
+
+
+class KVExpirationTtlInvalid(Refused):
+    code = 10034
+
+
+class KVCursorInvalid(Refused):
+    code = 10039
+
+
+class KVKeyInvalid(Refused):
+    code = 10040
+
+
+class KVBindingNotFound(Refused):
+    code = 10041
+
+
+class KVBindingInvalid(Refused):
+    code = 10042
+
+
+class KVBulkTooLarge(Refused):
+    code = 10044
+
+
+class KVMetadataInvalid(Refused):
+    code = 10045
+
+
+class KVNamespaceBound(Refused):
+    code = 10051
+
+
+class D1NameInvalid(Refused):
+    code = 7400
+
+
+class D1QueryFailed(Refused):
+    code = 7500
+
+
+class D1NameTaken(Refused):
+    code = 7502
+
+
+class D1DatabaseBound(Refused):
+    code = 7510
+
+
+class D1BindingNotFound(Refused):
+    code = 10181
+
+
 class BodyInvalid(Refused):
     status = 422
 
@@ -111,6 +205,10 @@ class BodyInvalid(Refused):
 class TooLarge(Problem):
     status = 413
     code = 10027
+
+
+class KVValueTooLarge(TooLarge):
+    code = 10024
 
 
 class NotAuthenticated(Problem):
@@ -154,6 +252,18 @@ class BindingNotFound(NotFound):
 
 class SecretNotFound(NotFound):
     code = 10056
+
+
+class KVKeyNotFound(NotFound):
+    code = 10009
+
+
+class KVNamespaceNotFound(NotFound):
+    code = 10013
+
+
+class D1DatabaseNotFound(NotFound):
+    code = 7404
 
 
 class TokenNotFound(NotFound):

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     # A busy script makes a million records a day, 200 bytes each; their sums are small.
     record_retention_days: int = 7
     rollup_retention_days: int = 90
+    # --- stores -----------------------------------------------------------------------------
+    # A query that runs into the node's limit of 30 s of CPU takes longer on a busy machine.
+    store_timeout_seconds: float = 150.0
 
     # --- sessions and tokens ----------------------------------------------------------------
     session_lifetime_days: int = 14

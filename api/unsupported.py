@@ -4,8 +4,6 @@ import re
 
 _ACCOUNT = r"/client/v4/accounts/[^/]+"
 _PRODUCTS = [
-    (rf"{_ACCOUNT}/storage/kv/", "KV is"),
-    (rf"{_ACCOUNT}/d1/", "D1 is"),
     (rf"{_ACCOUNT}/r2", "R2 is"),
     (rf"{_ACCOUNT}/event_notifications/", "R2 event notifications are"),
     (rf"{_ACCOUNT}/queues", "Queues are"),

@@ -19,7 +19,7 @@ def field_name(binding: Binding) -> str:
 
 def offered(template: Template) -> dict[str, str]:
     """What stands in the fields at first."""
-    return {field_name(binding): _first_value(binding) for binding in template.bindings}
+    return {field_name(binding): _first_value(binding) for binding in template.asked}
 
 
 def _first_value(binding: Binding) -> str:
@@ -28,7 +28,7 @@ def _first_value(binding: Binding) -> str:
 
 def check(template: Template, form: Form) -> None:
     """Refuse every field whose value will not do."""
-    for binding in template.bindings:
+    for binding in template.asked:
         name = field_name(binding)
         value = form.values.get(name, "").strip()
         if value or binding.required:
@@ -39,7 +39,7 @@ def check(template: Template, form: Form) -> None:
 
 def bindings(template: Template, form: Form) -> list[dict[str, Any]]:
     """The bindings of the version. What was left empty is not on `env` at all."""
-    values = {one: form.values.get(field_name(one), "").strip() for one in template.bindings}
+    values = {one: form.values.get(field_name(one), "").strip() for one in template.asked}
     return check_bindings(
         [
             {"type": binding.type, "name": binding.name, "text": value}
@@ -52,7 +52,7 @@ def bindings(template: Template, form: Form) -> list[dict[str, Any]]:
 def answered(template: Template, version: Version) -> dict[str, str]:
     """The fields as they were when the version was made from them; secrets do not come back."""
     texts = {one.name: one.attributes.get("text", "") for one in version.bindings}
-    return {field_name(one): texts.get(one.name, "") for one in template.bindings}
+    return {field_name(one): texts.get(one.name, "") for one in template.asked}
 
 
 def without_secrets(template: Template, form: Form) -> Form:
@@ -61,7 +61,7 @@ def without_secrets(template: Template, form: Form) -> Form:
     A page that holds a secret leaves it in caches and histories; the field says why it is not there.
     """
     shown = Form(dict(form.values), form.errors)
-    for binding in template.bindings:
+    for binding in template.asked:
         name = field_name(binding)
         if binding.secret:
             shown.values = {**shown.values, name: _first_value(binding)}

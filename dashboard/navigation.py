@@ -7,6 +7,9 @@ _GROUPS = {
         ("/workers", "Workers", "workers"),
         ("/workers/new", "Templates", "templates"),
     ],
+    "Storage": [
+        ("/kv", "KV", "kv"),
+    ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
         ("/health", "Health", "health"),

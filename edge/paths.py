@@ -42,6 +42,7 @@ class NodePaths:
             self.front,
             self.cells,
             self.spool,
+            self.stores,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,6 +79,18 @@ class NodePaths:
     @property
     def egress_socket(self) -> Path:
         return self.doors / "egress.sock"
+
+    def store_socket(self, account_id: str, kind: str) -> Path:
+        """In a folder that only the account's cells can pass."""
+        return self.doors / account_id / f"{kind}.sock"
+
+    @property
+    def stores(self) -> Path:
+        return self.root / "stores"
+
+    def store_data(self, account_id: str, kind: str) -> Path:
+        """All of an account's data of one kind."""
+        return self.stores / account_id / kind
 
     @property
     def keeper_socket(self) -> Path:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge.runtime.stores import BY_BINDING
 from edge.wire import Fields, WireError
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -30,7 +31,8 @@ class Binding:
     name: str
     type: str
     value: object
-    """A string for text and secrets, any JSON for `json` and `version_metadata`, else a digest."""
+    """A string for text and secrets, any JSON for `json` and `version_metadata`, the id of what it
+    leads to for storage, else a digest."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def _binding(fields: Fields) -> Binding:
         value = None
     elif kind in FILE_BINDING_TYPES:
         value = digest_field(fields, "digest")
+    elif kind in BY_BINDING:
+        value = fields.text(BY_BINDING[kind].id_field)
     else:
         raise SpecError(f'Binding "{name}" has the type "{kind}", which this node does not know.')
     return Binding(name=name, type=kind, value=value)

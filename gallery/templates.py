@@ -22,11 +22,14 @@ CATEGORIES = {
     "traffic": "Traffic",
     "pages": "Web pages",
     "streaming": "Streaming",
+    "storage": "Storage",
     "sites": "Sites",
     "scheduled": "Scheduled work",
 }
 # What a template can bind, and what a person calls it.
-KINDS = {"plain_text": "variable", "secret_text": "secret"}
+KINDS = {"plain_text": "variable", "secret_text": "secret", "kv_namespace": "KV namespace"}
+# What is made together with the Worker; the person is asked for nothing.
+RESOURCES = frozenset({"kv_namespace"})
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -58,6 +61,11 @@ class Binding:
     """A regular expression that the whole value has to match."""
     expects: str = ""
     """What the pattern asks for, in words: "a whole number from 0 to 100"."""
+
+    @property
+    def resource(self) -> bool:
+        """Whether it leads to something that is made with the Worker."""
+        return self.type in RESOURCES
 
     @property
     def secret(self) -> bool:
@@ -123,6 +131,16 @@ class Template:
     def source(self) -> str:
         """What a person wrote and may read."""
         return self.source_path.read_text()
+
+    @property
+    def asked(self) -> tuple[Binding, ...]:
+        """The bindings whose value the person gives."""
+        return tuple(one for one in self.bindings if not one.resource)
+
+    @property
+    def resources(self) -> tuple[Binding, ...]:
+        """The bindings to what is made with the Worker."""
+        return tuple(one for one in self.bindings if one.resource)
 
     @property
     def uses_node(self) -> bool:

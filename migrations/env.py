@@ -5,8 +5,10 @@ from sqlalchemy import create_engine, text
 
 import api.accounts.models
 import api.bindings.models
+import api.d1.models
 import api.deployments.models
 import api.invocations.models
+import api.kv.models
 import api.nodes.models
 import api.scripts.models
 import api.versions.models  # noqa: F401 - each import registers its tables

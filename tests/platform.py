@@ -57,6 +57,11 @@ class Platform:
         url = f"http://127.0.0.1:{self.http_port}{path}"
         return httpx2.get(url, headers=headers, trust_env=False, timeout=10, **arguments)
 
+    def put(self, hostname: str, path: str, content: bytes) -> httpx2.Response:
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        headers = {"Host": hostname}
+        return httpx2.put(url, headers=headers, content=content, trust_env=False, timeout=10)
+
     def answers(self, hostname: str, text: str) -> None:
         """Assert what a script says, now or as soon as a busy machine gets to it."""
         answer = self._settled(hostname, lambda answer: answer.text == text)

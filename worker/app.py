@@ -20,7 +20,13 @@ HARD_TIME_LIMIT_SECONDS = 150
 app = Celery(
     "skerry",
     broker=settings().redis_url,
-    include=["worker.crons", "worker.deployments", "worker.invocations", "worker.sweep"],
+    include=[
+        "worker.crons",
+        "worker.deployments",
+        "worker.invocations",
+        "worker.stores",
+        "worker.sweep",
+    ],
 )
 app.conf.update(
     task_serializer="json",

@@ -7,6 +7,7 @@ from api.assets import service as assets
 from api.crons import service as crons
 from api.db import transaction
 from api.deployments import rollouts
+from api.nodes import stores
 from api.queue import send
 from api.versions import service as versions
 from worker.app import app
@@ -16,12 +17,16 @@ log = structlog.get_logger()
 
 @app.task(name="rollouts.sweep")
 def sweep() -> None:
-    """Nudge every rollout that is due: queued and never sent, put back, or sent by a lost push."""
+    """Nudge every rollout that is due: queued and never sent, put back, or sent by a lost push; and
+    whatever data still has to be destroyed."""
     with transaction() as session:
         waiting = rollouts.waiting_too_long(session)
         crons.sweep(session)
+        discarded = stores.discarded(session)
     for rollout_id in waiting:
         send("rollouts.push", rollout_id=rollout_id)
+    for discarded_id in discarded:
+        send("data.destroy", discarded_id=discarded_id)
     if waiting:
         log.info("rollouts_nudged", count=len(waiting))
     health.note_sweep()

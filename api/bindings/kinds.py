@@ -14,8 +14,13 @@ SECRET_KINDS = frozenset({"secret_text", "secret_key"})
 VARIABLE_KINDS = frozenset({"plain_text", "json"})
 # Content of a service-worker script, referred to by the name of a part of the upload.
 PART_KINDS = frozenset({"wasm_module", "text_blob", "data_blob"})
+# What leads to something of the account's, and the field that says to what.
+RESOURCE_KINDS = {"kv_namespace": "namespace_id", "d1": "id"}
 SUPPORTED_KINDS = (
-    VARIABLE_KINDS | PART_KINDS | {"secret_text", "version_metadata", "inherit", "assets"}
+    VARIABLE_KINDS
+    | PART_KINDS
+    | RESOURCE_KINDS.keys()
+    | {"secret_text", "version_metadata", "inherit", "assets"}
 )
 
 _NAME_LENGTH_MAX = 512
@@ -93,6 +98,15 @@ def _check_part(name: str, binding: dict[str, Any]) -> None:
         raise ScriptRejected(f"Binding {name} needs a `part`: the name of a part of the upload.")
 
 
+def _check_resource(name: str, binding: dict[str, Any]) -> None:
+    field = RESOURCE_KINDS[binding["type"]]
+    if not isinstance(binding.get(field), str) or not binding[field]:
+        # wrangler explains this very sentence.
+        raise ScriptRejected(
+            f"binding {name} of type {binding['type']} must have a valid `{field}` specified"
+        )
+
+
 def _refuse_nul(name: str, text: str) -> None:
     # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
     if "\0" in text:
@@ -119,6 +133,7 @@ _CHECKS = {
     "assets": _nothing,
     "inherit": _check_inherit,
     **dict.fromkeys(PART_KINDS, _check_part),
+    **dict.fromkeys(RESOURCE_KINDS, _check_resource),
 }
 # What a binding carries besides name and type; whatever else was sent is not kept.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -129,4 +144,5 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "assets": (),
     "inherit": ("old_name",),
     **dict.fromkeys(PART_KINDS, ("part",)),
+    **{kind: (field,) for kind, field in RESOURCE_KINDS.items()},
 }

@@ -19,7 +19,7 @@ from api.assets import service as assets
 from api.clock import now
 from api.crons import service as crons
 from api.db import transaction
-from api.deployments import rollouts as rollout_service, service as deployments
+from api.deployments import resources, rollouts as rollout_service, service as deployments
 from api.deployments.models import Deployment, Rollout, RolloutState
 from api.errors import (
     AlreadyExists,
@@ -132,7 +132,9 @@ def remove_failed(account_id: str, name: str, *, by: Actor) -> str:
                 f"{name} has been deployed since, or starts after all. Nothing was removed."
             )
         said = f"{failed[0].target.name} could not start it: {failed[0].reason}"
+        made = deployment.shares[0][0].options.get("made", []) if deployment else []
         _remove(session, script)
+        resources.remove(session, account_id, made)
     deployments.await_withdrawal(script.id)
     log.info("failed_script_removed", script_id=script.id, author_id=by.id)
     return f"{said}\n{name} was removed again, and nothing is left of it."
@@ -174,6 +176,7 @@ def _upload(
         prepared = _prepared(session, account_id, name, upload)
     start = checking.start_once(prepared, script_name=name)
     with transaction() as session:
+        resources.make(session, account_id, upload.makes)
         # Again: a secret may have been set while the bundle was starting.
         prepared = _prepared(session, account_id, name, upload)
         deployed = write(session, prepared, start)
@@ -184,6 +187,7 @@ def _upload(
 def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> Upload:
     """The upload with everything that it keeps, inherits or has uploaded before."""
     with_bindings = versions.resolved(session, scripts.find(session, account_id, name), upload)
+    resources.check(session, account_id, with_bindings.bindings, upload.makes)
     return assets.resolved(session, account_id, name, with_bindings)
 
 
@@ -204,6 +208,8 @@ def deploy_version(
         script = scripts.lock(session, account_id, name)
         found = {versions.get(session, script, id_): int(share) for id_, share in shares.items()}
         deployments.check_shares(shares)
+        for version in found:
+            resources.check(session, account_id, [one.public() for one in version.bindings])
         return deployments.deploy(
             session, script, found, message=message, triggered_by=triggered_by, by=by
         )

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload, object_session
 
 from api import sealing
 from api.accounts.models import Account
 from api.clock import now
 from api.db import transaction
 from api.deployments.models import Deployment, DeploymentState, Rollout, RolloutState
-from api.nodes import authority
+from api.nodes import authority, stores
 from api.nodes.models import Node
 from api.pagination import Listing, Page, paginate
 from api.queue import enqueue
@@ -174,6 +174,7 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "deployment_id": rollout.deployment_id,
         "hostnames": hostnames(script) if deployment else [],
         "scaling": script.scaling.model_dump(),
+        "data_node": _other_data_node(rollout),
         "versions": [
             {
                 "version_id": version.id,
@@ -184,6 +185,14 @@ def slot(rollout: Rollout) -> dict[str, Any]:
             for version, percentage in shares
         ],
     }
+
+
+def _other_data_node(rollout: Rollout) -> str | None:
+    """The node that has the platform's data, if it is not the rollout's own: that one has to refuse
+    scripts which bind storage."""
+    session = object_session(rollout)
+    node = stores.data_node(session) if session else None
+    return node.name if node and node.id != rollout.target_id else None
 
 
 # --- claiming and recording -------------------------------------------------------------------

@@ -47,6 +47,18 @@ class Target(Model):
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "target"}
 
 
+class DiscardedData(Model):
+    """What a store still has to destroy: a namespace, a database … that was deleted."""
+
+    __tablename__ = "discarded_data"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    account_id: Mapped[str]
+    kind: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Node(Target):
     """One edge machine: what it should run (`generation`) and what it says that it runs."""
 

@@ -131,9 +131,3 @@ def list_tail_producers(account: CurrentAccount, name: ScriptName) -> dict[str, 
 def list_durable_objects(account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
     del account
     return paged(page_of_list([], page), [])
-
-
-@router.get("/storage/kv/namespaces", response_model=PagedEnvelope[list[dict[str, Any]]])
-def list_kv_namespaces(account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
-    del account
-    return paged(page_of_list([], page), [])

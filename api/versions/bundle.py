@@ -40,6 +40,16 @@ class UploadedModule:
 
 
 @dataclass(frozen=True)
+class NewResource:
+    """What is made in the same transaction as the version that binds it, under an id chosen before."""
+
+    type: str
+    """Of the binding that leads to it."""
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Upload:
     """A bundle on its way in: checked in form, not yet started."""
 
@@ -58,6 +68,7 @@ class Upload:
     wanted_assets: WantedAssets | None = None
     assets: Assets | None = None
     """Static files, once `wanted_assets` is resolved."""
+    makes: tuple[NewResource, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
     @property

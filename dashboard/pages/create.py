@@ -1,14 +1,16 @@
 """Create a Worker: pick a template, name it, answer what it asks, deploy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Form as Field, Request, Response
 from fastapi.responses import RedirectResponse
 
+from api import ids
 from api.accounts.models import Account
 from api.assets import service as asset_service
+from api.bindings.kinds import RESOURCE_KINDS
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import AlreadyExists, NotFound, Refused, ScriptNameInvalid, Unavailable
@@ -16,7 +18,7 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import script_url
 from api.versions import service as versions
-from api.versions.bundle import Upload, UploadedModule
+from api.versions.bundle import NewResource, Upload, UploadedModule
 from dashboard import asked
 from dashboard.addresses import with_query, worker_path
 from dashboard.forms import Form, SentFields
@@ -89,7 +91,7 @@ def create(request: Request, actor: CurrentActor, template: str, sent: SentField
     asked.check(chosen, form)
     if form.valid:
         try:
-            upload = _upload(chosen, form)
+            upload = _with_resources(_upload(chosen, form), chosen, name)
             flows.create_worker(actor.account_id, name, upload, by=actor, crons=list(chosen.crons))
         except ScriptNameInvalid as problem:
             form.refuse("name", problem.message)
@@ -142,6 +144,21 @@ def _upload(template: Template, form: Form) -> Upload:
         compatibility_flags=list(template.compatibility_flags),
         message=f"Created from the template {template.label}",
     )
+
+
+def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
+    """The upload with what is made together with the Worker, called as wrangler would call it."""
+    bindings, makes = list(upload.bindings), []
+    for binding in template.resources:
+        id_ = ids.hex32()
+        title = f"{name}-{binding.name.lower().replace('_', '-')}"
+        makes.append(NewResource(binding.type, id_, title))
+        bindings.append(
+            {"type": binding.type, "name": binding.name, RESOURCE_KINDS[binding.type]: id_}
+        )
+    made = [{"type": one.type, "id": one.id} for one in makes]
+    options = {**upload.options, "made": made} if made else upload.options
+    return replace(upload, bindings=bindings, makes=tuple(makes), options=options)
 
 
 def _refused(request: Request, template: Template, form: Form, account_id: str) -> Response:

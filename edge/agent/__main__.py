@@ -1,4 +1,5 @@
-"""python -m edge.agent --dir NODE_DIR --name … | python -m edge.agent stop --dir NODE_DIR"""
+"""python -m edge.agent --dir NODE_DIR --name … | python -m edge.agent stop --dir NODE_DIR
+| python -m edge.agent snapshot --dir NODE_DIR --to FOLDER"""
 
 import argparse
 import asyncio
@@ -17,6 +18,7 @@ from edge.agent.front.haproxy import FrontError
 from edge.agent.node import Node
 from edge.agent.sealing import SealError
 from edge.agent.settings import Settings, SettingsError, read_settings
+from edge.agent.stores.snapshot import snapshot
 from edge.keeper import KeeperError, raise_descriptor_limit
 from edge.paths import NodePaths
 from edge.runtime.binary import RuntimeMissingError
@@ -67,6 +69,13 @@ def main(arguments: list[str]) -> int:
             parser = argparse.ArgumentParser(prog="python -m edge.agent stop")
             parser.add_argument("--dir", required=True, type=Path)
             asyncio.run(stop(NodePaths.of(parser.parse_args(arguments[1:]).dir)))
+            return 0
+        if arguments[:1] == ["snapshot"]:
+            parser = argparse.ArgumentParser(prog="python -m edge.agent snapshot")
+            parser.add_argument("--dir", required=True, type=Path)
+            parser.add_argument("--to", required=True, type=Path)
+            given = parser.parse_args(arguments[1:])
+            log.info("stores_copied", count=snapshot(NodePaths.of(given.dir), given.to))
             return 0
         settings = read_settings(arguments)
         paths = NodePaths.of(settings.directory)

@@ -11,6 +11,7 @@ from edge.agent.deployer import Deployer
 from edge.agent.processes import Process, node_processes
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Phase, State
+from edge.agent.stores.stores import STORES
 from edge.paths import NodePaths
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -93,7 +94,7 @@ async def _release_unknown(paths: NodePaths, sockets: Sockets, fleet: Fleet) -> 
 
 def _remove_leftovers(paths: NodePaths, known: set[str]) -> None:
     for folder in paths.sockets.iterdir():
-        if folder.is_dir() and folder.name not in known:
+        if folder.is_dir() and folder.name not in known | {STORES}:
             shutil.rmtree(folder, ignore_errors=True)
     for fifo in paths.cells.iterdir():
         if fifo.stem not in known:

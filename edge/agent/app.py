@@ -17,6 +17,7 @@ from starlette.routing import Route
 from edge.agent.bundles import DigestError, verify
 from edge.agent.desired import DesiredSlot, read_slot
 from edge.agent.scheduled import Event, NoScriptError, read_event
+from edge.agent.stores.passage import PREFIX, Passage
 from edge.wire import Fields, WireError
 
 # 64 MiB of modules as base64, and room for specs.
@@ -75,6 +76,7 @@ def create_app(
     take: Callable[[Push], Awaitable[dict[str, object]]],
     status: Callable[[], dict[str, object]],
     schedule: Callable[[Event], None],
+    passage: Passage,
 ) -> Starlette:
     async def push(request: Request) -> Response:
         _authorize(request, push_key)
@@ -99,8 +101,13 @@ def create_app(
         _authorize(request, push_key)
         return JSONResponse(status())
 
+    async def store(request: Request) -> Response:
+        _authorize(request, push_key)
+        return await passage.forward(request)
+
     return Starlette(
         routes=[
+            Route(f"{PREFIX}/{{target:path}}", store, methods=["GET", "POST", "PUT", "DELETE"]),
             Route("/push", push, methods=["POST"]),
             Route("/scheduled", take_scheduled, methods=["POST"]),
             Route("/status", show_status, methods=["GET"]),

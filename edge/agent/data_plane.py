@@ -10,6 +10,7 @@ from edge.agent.assets import AssetFolders
 from edge.agent.background import Background
 from edge.agent.bundles import Bundles
 from edge.agent.cells.cell import StartError
+from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import MIB, Limits
 from edge.agent.cells.watchdog import Watchdog
@@ -34,6 +35,9 @@ from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import State
+from edge.agent.stores.resting import Resting
+from edge.agent.stores.stores import ROLE as STORE_ROLE, Stores
+from edge.agent.stores.tickets import Tickets
 from edge.agent.tails import Tails
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
@@ -66,7 +70,9 @@ class DataPlane:
         self._front_log = FrontLog(paths.front_log)
         bundles = Bundles(paths.modules)
         assets = AssetFolders(paths.assets, bundles)
-        limits = Limits.of(settings, idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell))
+        idle = idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell)
+        limits, store_limits = Limits.of(settings, idle), Limits.of_store(settings, idle)
+        confinement = Confinement(sandbox, paths)
         self.background = Background()
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
         self.bundles = bundles
@@ -74,7 +80,18 @@ class DataPlane:
         self.front = Front(self._files, admin, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
-        self.doors = Doors(paths, runtime, sandbox, self.egress)
+        self.stores = Stores(
+            settings=settings,
+            paths=paths,
+            runtime=runtime,
+            limits=store_limits,
+            sockets=self.sockets,
+            state=self.state,
+            confinement=confinement,
+            tickets=Tickets(paths.node_key.read_bytes()),
+            background=self.background,
+        )
+        self.doors = Doors(paths, runtime, sandbox, self.egress, self.stores)
         self.fleet = Fleet(
             settings=settings,
             paths=paths,
@@ -84,11 +101,14 @@ class DataPlane:
             sockets=self.sockets,
             state=self.state,
             bundles=bundles,
-            sandbox=sandbox,
+            confinement=confinement,
             doors=self.doors,
             assets=assets,
+            stores=self.stores,
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
+        self.store_watchdog = Watchdog(self.stores.running, store_limits)
+        self.resting = Resting(self.store_watchdog, settings.idle_seconds)
         self.files = Files(
             state=self.state,
             bundles=bundles,
@@ -143,7 +163,9 @@ class DataPlane:
             await end_processes(self._paths, FRONT_ROLE)
             await end_processes(self._paths, "cell:")
             await end_processes(self._paths, EGRESS_ROLE)
+            await end_processes(self._paths, STORE_ROLE)
         await self.egress.open()
+        await self.stores.open()
         await take_over_cells(self._paths, self.state, self.sockets, self.fleet)
         await self._open_front()
         self._front_log.open(self.recorder.take)
@@ -155,6 +177,8 @@ class DataPlane:
         self.background.run(self._compare_often(), "compare")
         self.background.run(self._keep_doors(), "doors")
         self.background.run(self.watchdog.run(), "watchdog")
+        self.background.run(self.store_watchdog.run(), "store watchdog")
+        self.background.run(self.resting.run(), "resting stores")
         self.background.run(self.scaling.run(), "scaling")
         await resume(self.state, self.fleet, self.deployer)
         self.files.prune_soon(self.fleet.draining)
@@ -172,6 +196,7 @@ class DataPlane:
         with contextlib.suppress(OSError):
             await self.recorder.flush()
         self.fleet.forget()
+        self.stores.forget()
         self.haproxy.forget()
         self.egress.forget()
         self.sockets.forget()

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -75,7 +76,8 @@ class Deployer:
 
     def watch(self, cell: Cell, version: Version) -> None:
         """Start the cell for whoever waits for it, from now until it has drained."""
-        watching = guard(self._fleet, cell, version, self._health, self._block)
+        start = partial(self._fleet.restart, cell, version)
+        watching = guard(cell, start, self._health, self._block)
         self._background.run(watching, f"guard {cell.name}")
 
     def drain(self, cell: Cell) -> None:

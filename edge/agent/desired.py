@@ -50,6 +50,8 @@ class DesiredSlot:
     versions: tuple[Version, ...]
     """Empty when the script is withdrawn."""
     scaling: Scaling = Scaling()
+    data_node: str | None = None
+    """The node that has the account's data, when it is another one."""
 
 
 def read_slot(fields: Fields) -> DesiredSlot:
@@ -69,6 +71,7 @@ def read_slot(fields: Fields) -> DesiredSlot:
         hostnames=hostnames,
         versions=fields.objects("versions", read_version),
         scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
+        data_node=fields.optional_text("data_node"),
     )
 
 

@@ -54,6 +54,7 @@ async def end_node(paths: NodePaths) -> None:
     """Front first (it finishes what it has), then cells, then the sockets themselves."""
     await _end_role(paths, "front", signal.SIGUSR1, FRONT_GRACE_SECONDS)
     await _end_role(paths, "cell:", signal.SIGTERM, CELL_GRACE_SECONDS)
+    await _end_role(paths, "store:", signal.SIGTERM, CELL_GRACE_SECONDS)
     await _end_role(paths, "egress", signal.SIGTERM, CELL_GRACE_SECONDS)
     await _end_role(paths, "sandbox:", signal.SIGKILL, CELL_GRACE_SECONDS)
     await _end_role(paths, "keeper", signal.SIGTERM, CELL_GRACE_SECONDS)

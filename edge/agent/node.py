@@ -19,6 +19,7 @@ from edge.agent.report import about, slot_report
 from edge.agent.server import ApiServer
 from edge.agent.settings import Settings
 from edge.agent.state import Slot, SlotState
+from edge.agent.stores.passage import Passage
 from edge.paths import NodePaths
 from edge.runtime.binary import find_runtime
 from edge.runtime.compatibility import newest_date
@@ -96,6 +97,7 @@ class Node:
             take=self._take,
             status=self._status,
             schedule=self._plane.scheduled.take,
+            passage=Passage(self._plane.stores),
         )
         settings = self._settings
         self._server = ApiServer(app, settings.bind, settings.agent_port, certificate, key)

@@ -55,6 +55,10 @@ class Settings:
     """CPU a cell may use without letting anything else happen in it."""
     spool_mib: int
     """Request records on the disk while the control plane is away; beyond it the oldest go."""
+    store_memory_mib: int
+    """As `cell_memory_mib`, of a store."""
+    store_cpu_seconds: float
+    """CPU that a store may use for one thing, a D1 query for example, without doing anything else."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -86,6 +90,8 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
+        store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
+        store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
 

@@ -48,7 +48,10 @@ INSERT OR IGNORE INTO node (key, value) VALUES ('watermark', 0);
 """
 
 # Run once each, in this order, on a database of an earlier release: never changed, only added to.
-_CHANGES = ("ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",)
+_CHANGES = (
+    "ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE slots ADD COLUMN data_node TEXT",
+)
 
 
 class SlotState(StrEnum):
@@ -105,6 +108,11 @@ class CellRecord:
     def name(self) -> str:
         """The server's name in the front, never given twice."""
         return f"c{self.id}"
+
+    @property
+    def role(self) -> str:
+        """Of its process."""
+        return f"cell:{self.name}"
 
 
 class State:
@@ -263,8 +271,8 @@ class State:
         desired = slot.desired
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
-            " hostnames, desired, live, number, state, reason, reported, scaling)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " hostnames, desired, live, number, state, reason, reported, scaling, data_node)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 desired.script_id,
                 desired.account_id,
@@ -279,6 +287,7 @@ class State:
                 slot.reason,
                 slot.reported,
                 json.dumps(desired.scaling.as_json()),
+                desired.data_node,
             ),
         )
 
@@ -292,6 +301,7 @@ class State:
             hostnames=tuple(json.loads(row["hostnames"])),
             versions=self._unsealed(row["script_id"], row["desired"]),
             scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
+            data_node=row["data_node"],
         )
         live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
         return Slot(

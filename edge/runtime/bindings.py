@@ -4,18 +4,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edge.runtime.stores import BY_BINDING
 from edge.spec import Binding, Spec, text_of
 
+# A service in every configuration of a script: its way out, if it has one.
+INTERNET = "internet"
 ASSETS_SERVICE = "skerry-assets"
 # Serves files and never asks the script.
 ASSETS_ENTRYPOINT = "AssetWorker"
 
 
-def fill_bindings(slots: Any, spec: Spec, files: Mapping[str, bytes]) -> None:
-    """Fill a worker's list of bindings, of the spec's length; `files` is content by digest."""
+def fill_bindings(
+    slots: Any, spec: Spec, files: Mapping[str, bytes], services: Mapping[str, str]
+) -> None:
+    """Fill a worker's list of bindings, of the spec's length; `files` is content by digest, `services`
+    says by binding where those lead that need storage. Without one they lead nowhere."""
     for slot, binding in zip(slots, spec.bindings, strict=True):
         slot.name = binding.name
-        _fill(slot, binding, files)
+        if kind := BY_BINDING.get(binding.type):
+            kind.bind(slot, services.get(binding.name, INTERNET))
+        else:
+            _fill(slot, binding, files)
 
 
 def _fill(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:

@@ -5,15 +5,16 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from edge.runtime import messages
 from edge.runtime.binary import Runtime
-from edge.runtime.bindings import ASSETS_SERVICE, fill_bindings
+from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
 
@@ -76,12 +77,14 @@ class Build:
     """Whether visitors may ask for parts of those files; costs each request a hop."""
     tailed: bool = False
     """Whether the platform worker hears of every invocation."""
+    stores: Mapping[str, StoreDoor] = field(default_factory=dict)
+    """By kind. Where there is none, bindings lead where the internet leads, which is nowhere then."""
 
     @property
     def service(self) -> str:
         """The script, or what stands in for it where there is none."""
         if not self.spec.main_module:
-            return ASSETS_SERVICE if self.spec.assets else "internet"
+            return ASSETS_SERVICE if self.spec.assets else INTERNET
         classic = self.spec.syntax == "service-worker"
         return messages.CLASSIC_SERVICE if classic else messages.MODULES_SERVICE
 
@@ -95,14 +98,20 @@ class Build:
 
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A cell: the script behind its main socket, the platform worker behind the control socket."""
+    config = new_config(runtime, heap_mib)
+    _services(config, build, _internet, *_own_services(build), _platform, *_stores(build))
+    sockets = config.init("sockets", 2)
+    _front_socket(sockets[0], build)
+    add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
+    return bytes(config.to_bytes())
+
+
+def new_config(runtime: Runtime, heap_mib: int) -> Any:
+    """The beginning of a configuration that runs JavaScript: logs in lines of JSON."""
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     config.v8Flags = [f"--max-heap-size={heap_mib}"]
-    _services(config, build, _internet, *_own_services(build), _platform)
-    sockets = config.init("sockets", 2)
-    _front_socket(sockets[0], build)
-    _socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
-    return bytes(config.to_bytes())
+    return config
 
 
 def check_config(runtime: Runtime, build: Build) -> bytes:
@@ -113,15 +122,13 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
     describers = [_describer] if described else []
     _services(config, build, _no_internet, *_own_services(build), *describers)
     answering = DESCRIBE_SERVICE if described else build.service
-    _socket(config.init("sockets", 1)[0], MAIN_SOCKET, answering)
+    add_socket(config.init("sockets", 1)[0], MAIN_SOCKET, answering)
     return bytes(config.to_bytes())
 
 
 def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A throw-away cell that answers one request, and logs in lines of JSON as every cell does."""
-    config = _schema(runtime.schema_dir).Config.new_message()
-    config.logging.structuredLogging = True
-    config.v8Flags = [f"--max-heap-size={heap_mib}"]
+    config = new_config(runtime, heap_mib)
     _services(config, build, _nowhere, *_own_services(build), _thrown)
     if build.spec.main_module:
         (script,) = (one for one in config.services if one.name == build.service)
@@ -136,13 +143,13 @@ def egress_config(runtime: Runtime, allow: list[str], deny: list[str]) -> bytes:
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     service = config.init("services", 1)[0]
-    service.name = "internet"
+    service.name = INTERNET
     network = service.init("network")
     network.allow = ["public", *allow]
     network.deny = deny
     network.tlsOptions.trustBrowserCas = True
     socket = config.init("sockets", 1)[0]
-    _socket(socket, EGRESS_SOCKET, service.name)
+    add_socket(socket, EGRESS_SOCKET, service.name)
     socket.http.forwardedProtoHeader = PROTO_HEADER
     headers = socket.http.init("injectRequestHeaders", 2)
     headers[0].name, headers[1].name = SCRIPT_HEADER, ACCOUNT_HEADER  # no value: taken off
@@ -158,7 +165,7 @@ def date_probe_config(runtime: Runtime, date: str) -> bytes:
     worker.compatibilityDate = date
     worker.init("modules", 1)[0].name = "index.js"
     worker.modules[0].esModule = "export default {}"
-    _socket(config.init("sockets", 1)[0], MAIN_SOCKET, service.name)
+    add_socket(config.init("sockets", 1)[0], MAIN_SOCKET, service.name)
     return bytes(config.to_bytes())
 
 
@@ -181,6 +188,20 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _assets
     if build.assets_ranged:
         yield _ranges
+
+
+def _stores(build: Build) -> list[Callable[[Any, Build], None]]:
+    return [partial(_store, reached) for reached in reached_stores(build.spec, build.stores)]
+
+
+def _store(reached: Reached, service: Any, build: Build) -> None:
+    """One binding's way to its data: the header says which, and no script can change it."""
+    del build
+    service.name = reached.service
+    external = service.init("external")
+    external.address = f"unix:{reached.socket}"
+    header = external.init("http").init("injectRequestHeaders", 1)[0]
+    header.name, header.value = STORE_HEADER, reached.ticket
 
 
 def _assets(service: Any, build: Build) -> None:
@@ -219,7 +240,7 @@ def _own_worker(service: Any, file: str) -> Any:
 
 def _nowhere(service: Any, build: Build) -> None:
     del build
-    service.name = "internet"
+    service.name = INTERNET
     _own_worker(service, "nowhere.js")
 
 
@@ -234,7 +255,7 @@ def _internet(service: Any, build: Build) -> None:
     if build.egress is None:
         _no_internet(service, build)
         return
-    service.name = "internet"
+    service.name = INTERNET
     external = service.init("external")
     external.address = f"unix:{build.egress.socket}"
     http = external.init("http")
@@ -246,11 +267,15 @@ def _internet(service: Any, build: Build) -> None:
 
 def _no_internet(service: Any, build: Build) -> None:
     del build
-    service.name = "internet"
+    no_internet(service)
+
+
+def no_internet(service: Any) -> None:
+    service.name = INTERNET
     service.init("network").allow = []
 
 
-def _socket(socket: Any, name: str, service: str) -> None:
+def add_socket(socket: Any, name: str, service: str) -> None:
     """Sockets have no address: each is passed as a descriptor with `--socket-fd`."""
     socket.name = name
     socket.init("http")
@@ -259,7 +284,7 @@ def _socket(socket: Any, name: str, service: str) -> None:
 
 def _front_socket(socket: Any, build: Build) -> None:
     """Where the script is asked, by whoever says what the visitor's scheme and `cf` were."""
-    _socket(socket, MAIN_SOCKET, build.entrance)
+    add_socket(socket, MAIN_SOCKET, build.entrance)
     socket.http.forwardedProtoHeader = PROTO_HEADER
     socket.http.cfBlobHeader = CF_HEADER
     marker = socket.http.init("injectResponseHeaders", 1)[0]
@@ -280,9 +305,16 @@ def _script(service: Any, build: Build) -> None:
     else:
         modules = main + [one for one in spec.modules if one is not main[0]]
         _modules(worker.init("modules", len(modules)), modules, build.files)
-    fill_bindings(worker.init("bindings", len(build.spec.bindings)), build.spec, build.files)
+    _bindings(worker, build)
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
+
+
+def _bindings(worker: Any, build: Build) -> None:
+    slots = worker.init("bindings", len(build.spec.bindings))
+    reached = reached_stores(build.spec, build.stores)
+    services = {one.binding: one.service for one in reached}
+    fill_bindings(slots, build.spec, build.files, services)
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:
@@ -295,15 +327,20 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 
 def _platform(service: Any, build: Build) -> None:
+    add_platform(service, build.service, build.spec.version_id)
+
+
+def add_platform(service: Any, beside: str, version_id: str) -> None:
+    """The worker of ours beside a service: its probe answers the version."""
     service.name = PLATFORM_SERVICE
     worker = _own_worker(service, "platform.js")
     # Lets it deliver scheduled events; one reason why cells run with --experimental.
     worker.compatibilityFlags = ["service_binding_extra_handlers"]
     bindings = worker.init("bindings", 2)
     bindings[0].name = "USER"
-    bindings[0].init("service").name = build.service
+    bindings[0].init("service").name = beside
     bindings[1].name = "VERSION_ID"
-    bindings[1].text = build.spec.version_id
+    bindings[1].text = version_id
 
 
 def _describer(service: Any, build: Build) -> None:
@@ -318,4 +355,4 @@ def _describer(service: Any, build: Build) -> None:
     files = {**build.files, main.digest: source.replace('"./script.js"', path).encode()}
     modules = [main, *build.spec.modules]
     _modules(worker.init("modules", len(modules)), modules, files)
-    fill_bindings(worker.init("bindings", len(build.spec.bindings)), build.spec, build.files)
+    _bindings(worker, build)

@@ -311,6 +311,28 @@ def cron(site: Site) -> None:
     assert site.get("/").text == "Has not run yet.\n"
 
 
+@journey(
+    "short-links",
+    curl_says='"target":"https://example.org/"',
+    edit=("No such link.", "No link of that name."),
+    shows="No link of that name.",
+    path="/nowhere",
+)
+def short_links(site: Site) -> None:
+    key = {"Authorization": f"Bearer {site.fields['API_KEY']}"}
+    assert site.client.put("/kept", content="https://example.org/").status_code == 401
+    assert site.client.put("/kept", content="not one", headers=key).status_code == 400
+    made = site.client.put("/kept", content="https://example.org/a?b=c", headers=key)
+    assert made.status_code == 201
+    followed = site.get("/kept")
+    assert (followed.status_code, followed.headers["location"]) == (
+        302,
+        "https://example.org/a?b=c",
+    )
+    assert site.client.delete("/kept", headers=key).status_code == 204
+    assert site.get("/kept").status_code == 404
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 
@@ -324,7 +346,7 @@ def test_template(
     page.get_by_label("Name", exact=True).fill(name)
     fields = {
         binding.name: page.locator(f"#binding-{binding.name}").input_value()
-        for binding in template.bindings
+        for binding in template.asked
     }
     page.get_by_role("button", name="Deploy").click()
     expect(page.get_by_role("heading", name=f"{name} is created")).to_be_visible()
@@ -353,7 +375,7 @@ def _client(platform: Platform, url: str) -> httpx2.Client:
 
 def _in_a_terminal(command: str, template: Template, fields: dict[str, str]) -> str:
     """What the copied command prints, once the person has put the secrets in."""
-    for binding in template.bindings:
+    for binding in template.asked:
         asked = f"your {binding.label}"
         assert not binding.secret or asked in command
         command = command.replace(asked, fields[binding.name])
@@ -382,6 +404,7 @@ def _edit(platform: Platform, site: Site, template: Template, journey: Journey) 
         compatibility_date=template.compatibility_date,
         compatibility_flags=list(template.compatibility_flags),
         keep_bindings=["plain_text", "secret_text"],
+        bindings=[{"name": one.name, "type": "inherit"} for one in template.resources],
         keep_assets=True,
     )
     platform.api.result("PUT", f"workers/scripts/the-{template.name}", **parts)

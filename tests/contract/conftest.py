@@ -126,6 +126,7 @@ def _populate(world: World) -> None:
         # Nothing listens there: the node is away, and rollouts to it wait.
         nodes.enrol(session, token, "edge-1", "https://127.0.0.1:9", request_certificate())
     token = owner.result("POST", "tokens", json={"name": "ci"})
+    namespace = owner.result("POST", "storage/kv/namespaces", json={"title": "cache"})
     world.real = {
         "account_id": owner.id,
         "name": SCRIPT,
@@ -135,4 +136,7 @@ def _populate(world: World) -> None:
         "subdomain": owner.subdomain,
         "token_id": token["id"],
         "tail_id": owner.result("POST", f"workers/scripts/{SCRIPT}/tails", json={})["id"],
+        "namespace_id": namespace["id"],
+        "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
+        "key": "greeting",
     }

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -207,7 +208,20 @@ class Gateway:
         body: bytes | None = None,
         push_key: str | None = None,
     ) -> tuple[int, Json]:
-        """One request to the agent, verified by the node's own name."""
+        """One request to the agent, and the JSON of its answer."""
+        status, _, content = self.ask(node, method, path, body, push_key=push_key)
+        return status, json.loads(content)
+
+    def ask(
+        self,
+        node: EnrolledNode,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        push_key: str | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One request to the agent, verified by the node's own name: status, headers, content."""
         trust = ssl.create_default_context(cadata=pem(self.authority.certificate))
         target = urlsplit(node.agent_url)
         assert target.hostname
@@ -216,10 +230,11 @@ class Gateway:
         raw = socket.create_connection((target.hostname, target.port), 60)
         connection.sock = trust.wrap_socket(raw, server_hostname=f"{node.node_id}.node.skerry")
         try:
-            headers = {"Authorization": f"Bearer {push_key or node.push_key}"}
-            connection.request(method, path, body, headers)
+            sent = {"Authorization": f"Bearer {push_key or node.push_key}", **(headers or {})}
+            connection.request(method, path, body, sent)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            lowered = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, lowered, answer.read()
         finally:
             connection.close()
 

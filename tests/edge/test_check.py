@@ -128,8 +128,8 @@ def test_bundles_that_cannot_become_a_cell() -> None:
     assert refusal(python).startswith("Python Workers are not supported by Skerry yet")
     broken = Bundle(OK, modules=[("a.txt", "text", b"\xff\xfe")])
     assert refusal(broken) == '"a.txt" is not valid UTF-8 text.'
-    unknown = Bundle(OK, bindings=[{"name": "KV", "type": "kv_namespace", "namespace_id": "x"}])
-    assert 'Binding "KV" has the type "kv_namespace"' in refusal(unknown)
+    unknown = Bundle(OK, bindings=[{"name": "KV", "type": "vectorize", "index_name": "x"}])
+    assert 'Binding "KV" has the type "vectorize"' in refusal(unknown)
     upwards = Bundle(f"import '../up.js'; {OK}", modules=[("../up.js", "esm", "1")])
     assert refusal(upwards)
 

@@ -71,7 +71,7 @@ def test_a_first_version_that_does_not_start_answers_503(node: TestNode) -> None
 
 
 def test_specs_this_node_cannot_run_fail_with_their_reason(node: TestNode) -> None:
-    unknown = Bundle(answering("x"), bindings=[{"name": "KV", "type": "kv_namespace"}])
+    unknown = Bundle(answering("x"), bindings=[{"name": "KV", "type": "vectorize"}])
     assert 'Binding "KV"' in str(node.deploy("unsupported", unknown)["reason"])
     two = node.gateway.decide(node.enrolled, "unsupported", Bundle(answering("x")))
     two["versions"] = [*two["versions"], *two["versions"]]  # type: ignore[misc]

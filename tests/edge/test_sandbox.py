@@ -145,8 +145,9 @@ def test_the_files_of_a_cell(pair: dict[str, int]) -> None:
     for pid in pair.values():
         root = Path(f"/proc/{pid}/root")
         seen = set(os.listdir(root))
-        assert seen <= {"cell.bin", "doors", "lib", "lib64", "proc", "usr", "workerd"}
-        assert os.listdir(root / "doors") == ["egress.sock"]
+        assert seen <= {"cell.bin", "doors", "lib", "lib64", "nowhere", "proc", "usr", "workerd"}
+        assert os.listdir(root / "nowhere") == []
+        assert sorted(os.listdir(root / "doors")) == ["egress.sock", "mount-0", "mount-1"]
         assert os.listdir(root / "usr") == ["lib"]
         assert os.listdir(root / "proc") == ["self"]
 

@@ -85,8 +85,9 @@ class Platform:
         )
         self.api("POST", f"/workers/scripts/{name}/subdomain", json={"enabled": True})
 
-    def api(self, method: str, path: str, **arguments: Any) -> None:
-        """A call below /accounts/ID with the token of `./skerry env` that must succeed."""
+    def api(self, method: str, path: str, **arguments: Any) -> Any:
+        """The result of a call below /accounts/ID with the token of `./skerry env`, which must
+        succeed."""
         env = self.env()
         account = f"{env['CLOUDFLARE_API_BASE_URL']}/accounts/{env['CLOUDFLARE_ACCOUNT_ID']}"
         with httpx2.Client(
@@ -96,6 +97,7 @@ class Platform:
         ) as client:
             done = client.request(method, account + path, **arguments)
         assert done.status_code in (200, 201), done.text
+        return done.json()["result"]
 
     def browser(self) -> httpx2.Client:
         """A browser on the dashboard, with cookies of its own."""

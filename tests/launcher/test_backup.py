@@ -29,6 +29,10 @@ def platform() -> Iterator[Platform]:
             done = browser.post("/setup", data={"token": token[1], **MEMBER})
             assert done.status_code == 303, done.text
         found.deploy("teller", TELLS)
+        namespace = found.api("POST", "/storage/kv/namespaces", json={"title": "kept"})["id"]
+        kv = f"/storage/kv/namespaces/{namespace}/values"
+        found.api("PUT", f"{kv}/small", content=b"in a row")
+        found.api("PUT", f"{kv}/large", content=b"in a file" * 10_000)
         secret = {"name": "SAID", "text": "a secret", "type": "secret_text"}
         found.api("PUT", "/workers/scripts/teller/secrets", json=secret)
         assert eventually(lambda: found.answer("teller") == "200 a secret")
@@ -93,6 +97,12 @@ def test_all_is_wiped_and_comes_back(platform: Platform, saved: Path) -> None:
     assert platform.answer("later").startswith("404")
     assert log_in(platform) == 303
     assert log_in(platform, "a guess that is wrong") == 422
+    (namespace,) = platform.api("GET", "/storage/kv/namespaces")
+    kv = f"/storage/kv/namespaces/{namespace['id']}"
+    assert [key["name"] for key in platform.api("GET", f"{kv}/keys")] == ["large", "small"]
+    values = platform.api("POST", f"{kv}/bulk/get", json={"keys": ["small", "large"]})["values"]
+    assert values["small"]["value"] == "in a row"
+    assert values["large"]["value"] == "in a file" * 10_000
     nodes = [(node["name"], node["state"]) for node in platform.status()["nodes"]]
     assert nodes == [("edge-1", "current")]
     # The node takes what is new, too.

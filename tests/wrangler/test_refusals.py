@@ -14,8 +14,8 @@ ROOM = """
     export class Room {}
     export default { fetch: () => new Response("never") };
 """
+VECTORS = {"vectorize": [{"binding": "CACHE", "index_name": "words"}]}
 NOT_YET = "not supported by Skerry yet"
-KV = {"kv_namespaces": [{"binding": "CACHE", "id": "0f2ac74b498b48028cb68387c421e279"}]}
 
 
 def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> None:
@@ -30,7 +30,7 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
     assert "10021" in said
 
     project.answer_with("better")
-    project.configure(**KV)
+    project.configure(**VECTORS)
     said = wrangler.refused("deploy")
     assert "CACHE" in said
     assert NOT_YET in said
@@ -42,12 +42,7 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        pytest.param(KV, "CACHE of type kv_namespace", id="kv"),
-        pytest.param(
-            {"d1_databases": [{"binding": "DB", "database_name": "db", "database_id": "1" * 32}]},
-            "DB of type d1",
-            id="d1",
-        ),
+        pytest.param(VECTORS, "CACHE of type vectorize", id="vectorize"),
         pytest.param({"r2_buckets": [{"binding": "FILES", "bucket_name": "files"}]}, "R2", id="r2"),
         pytest.param(
             {"queues": {"producers": [{"binding": "JOBS", "queue": "jobs"}]}}, "Queues", id="queue"

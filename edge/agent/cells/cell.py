@@ -22,9 +22,9 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, config, messages
+from edge.runtime import bindings, config, messages, reach
 from edge.runtime.binary import Runtime
-from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES, Build, cell_config
+from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
 from edge.runtime.trial import memory_file
 
 # workerd ends open requests on SIGTERM by itself; by then the front has ended their sessions.
@@ -54,10 +54,6 @@ class CellPaths:
     fifo: Path
 
 
-def role_of(cell: CellRecord) -> str:
-    return f"cell:{cell.name}"
-
-
 def build_digest(
     runtime: Runtime, limits: Limits, spec: object, confinement: Confinement, tailed: bool = False
 ) -> str:
@@ -71,7 +67,7 @@ def build_digest(
 @cache
 def _ours() -> bytes:
     """What each release of ours makes of a spec."""
-    builders = [Path(config.__file__), Path(bindings.__file__)]
+    builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
@@ -100,6 +96,8 @@ class Cell:
         """It was seen to tell its invocations."""
         self.patient = False
         """It may finish what it has open for a day."""
+        self.rested = False
+        """Ended because nobody needed it."""
         self.last_outcome: Outcome | None = None
         """The limit that ended one of its processes, the last one that did."""
         self._killed_for: Outcome | None = None
@@ -188,7 +186,7 @@ class Cell:
 
     def adopt(self, identity: Identity) -> bool:
         """Take over the process an earlier agent started for this cell, if it still lives."""
-        if not plays(identity, self._node, role_of(self.record)):
+        if not plays(identity, self._node, self.record.role):
             return False
         self.process = Process.adopt(identity)
         if self.process is None:
@@ -198,22 +196,23 @@ class Cell:
 
     async def spawn(
         self,
-        runtime: Runtime,
-        build: Build,
+        config: bytes,
         limits: Limits,
         confinement: Confinement,
         uid: int,
         mounts: Sequence[Mount] = (),
+        doors: bool = True,
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
         self.output.clear()
         self._killed_for = None
         self._spawned_us = time.time_ns() // 1000
+        self.rested = False
         writing_end = self.output.writing_end()
         try:
             with (
-                memory_file(cell_config(runtime, build, limits.heap_mib)) as config_file,
+                memory_file(config) as config_file,
                 _control_listener(self.paths.control) as control,
             ):
                 listeners = {
@@ -221,7 +220,7 @@ class Cell:
                     CONTROL_SOCKET: control.fileno(),
                 }
                 self.process = await confinement.start(
-                    role_of(self.record),
+                    self.record.role,
                     uid,
                     config_file.fileno(),
                     listeners,
@@ -229,6 +228,7 @@ class Cell:
                     data_bytes=limits.data_bytes,
                     niceness=NICENESS,
                     mounts=mounts,
+                    doors=doors,
                 )
         finally:
             os.close(writing_end)
@@ -275,6 +275,12 @@ class Cell:
     def killed_for(self) -> Outcome | None:
         """The limit that ended its newest process, None while it runs or when none did."""
         return self._killed_for
+
+    def rest(self) -> None:
+        """End the process at once: it does nothing, and nobody is connected."""
+        if self.process and not self.process.ended:
+            self.rested = True
+            self.process.send(signal.SIGKILL)
 
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""

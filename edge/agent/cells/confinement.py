@@ -74,8 +74,10 @@ class Confinement:
         data_bytes: int,
         niceness: int,
         mounts: Sequence[Mount] = (),
+        doors: bool = True,
     ) -> Process:
-        """Start workerd on these sockets. The process answered is workerd itself."""
+        """Start workerd on these sockets; without `doors` it can ask nobody. The process answered is
+        workerd itself."""
         sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
         passed = [config, *listeners.values()]
         node = self.paths.root
@@ -93,7 +95,7 @@ class Confinement:
             )
         readable, writable = os.pipe()
         try:
-            options = [*self._options(role, writable), *self._mounted(mounts)]
+            options = [*self._options(role, writable, doors), *self._mounted(mounts)]
             command = self.sandbox.serve(uid, options, config, *sockets)
             command = [*self._mounting(mounts), *command]
             process = Process.start(
@@ -116,9 +118,9 @@ class Confinement:
             process.contains(inner)
         return process
 
-    def _options(self, role: str, info: int) -> Sequence[str]:
+    def _options(self, role: str, info: int, doors: bool) -> Sequence[str]:
         return [
-            *door_options(self.paths.doors),
+            *(door_options(self.paths.doors) if doors else ()),
             *("--info-fd", str(info)),
             # By these an agent that starts finds the cells of the one before it.
             *("--setenv", NODE_VARIABLE, str(self.paths.root), "--setenv", ROLE_VARIABLE, role),
@@ -145,6 +147,12 @@ class Confinement:
                 mount.inside,
             )
         ]
+
+    def store_path(self, account_id: str, kind: str) -> str:
+        """A store's socket as the account's cells see it."""
+        path = self.paths.store_socket(account_id, kind)
+        inside = Path(DOORS) / path.relative_to(self.paths.doors)
+        return str(path if self.sandbox.level is Level.NONE else inside)
 
     def _egress_path(self) -> str:
         path = self.paths.egress_socket

@@ -20,14 +20,15 @@ from edge.agent.doors import Doors
 from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
-from edge.agent.state import CellRecord, State
+from edge.agent.state import CellRecord, Slot, State
+from edge.agent.stores.stores import Stores
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.binary import Runtime
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
-from edge.runtime.config import Build
-from edge.runtime.sandbox import Sandbox
+from edge.runtime.config import Build, cell_config
+from edge.runtime.reach import StoreDoor, kinds_of
 from edge.spec import Spec, SpecError, read_spec
 from edge.wire import WireError
 
@@ -57,9 +58,10 @@ class Fleet:
         sockets: Sockets,
         state: State,
         bundles: Bundles,
-        sandbox: Sandbox,
+        confinement: Confinement,
         doors: Doors,
         assets: AssetFolders,
+        stores: Stores,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -69,9 +71,10 @@ class Fleet:
         self._sockets = sockets
         self._state = state
         self._bundles = bundles
-        self._confinement = Confinement(sandbox, paths)
+        self._confinement = confinement
         self._doors = doors
         self._assets = assets
+        self._stores = stores
         self._flags = read_flags(runtime)
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
@@ -246,9 +249,8 @@ class Fleet:
                 await self._doors.mend()
                 uid = self._state.uid_of(_account(build))
                 mounts = [self._assets_mount(build.spec)] if build.spec.assets else []
-                process = await cell.spawn(
-                    self._runtime, build, self._limits, self._confinement, uid, mounts
-                )
+                config = cell_config(self._runtime, build, self._limits.heap_mib)
+                process = await cell.spawn(config, self._limits, self._confinement, uid, mounts)
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
             if cell.retired() or cell in self.serving(cell.record.script_id):
@@ -285,7 +287,19 @@ class Fleet:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
         tailed = script_id in self.tailed and not _holds_objects(version)
-        return Build(spec, files, self._date(spec), door, folder, ranged, tailed)
+        stores = await self._store_doors(slot, spec)
+        return Build(spec, files, self._date(spec), door, folder, ranged, tailed, stores)
+
+    async def _store_doors(self, slot: Slot, spec: Spec) -> dict[str, StoreDoor]:
+        """The way to each kind of storage that the script binds. Raises StartError."""
+        kinds, elsewhere = kinds_of(spec), slot.desired.data_node
+        if kinds and elsewhere:
+            raise StartError(
+                f"This script binds storage ({', '.join(sorted(kinds))}), and its account's data is "
+                f"on {elsewhere}. Several nodes need a bucket for that, which Skerry cannot use yet."
+            )
+        account_id = slot.desired.account_id
+        return {kind: await self._stores.door(account_id, kind) for kind in kinds}
 
     def _assets_mount(self, spec: Spec) -> Mount:
         if spec.assets is None:

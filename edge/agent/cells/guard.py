@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from edge.agent.cells.cell import Cell, StartError
-from edge.agent.cells.fleet import Fleet
-from edge.agent.desired import Version
 from edge.agent.processes import Process
 
 # A cell that lived this long gets its next start at once.
@@ -57,7 +55,11 @@ class Kills:
         return self._block_seconds
 
 
-async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, block: Block) -> None:
+Start = Callable[[], Awaitable[object]]
+"""Starts the process of a cell that has none; raises StartError."""
+
+
+async def guard(cell: Cell, start: Start, report: Report, block: Block) -> None:
     """Watch one cell from when it serves until it is closed."""
     failures = 0
     kills = Kills()
@@ -69,7 +71,7 @@ async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, bloc
         # A start may fail before there is a new process: the old one has ended only once.
         pause = _ended(cell, kills) if cell.process is not counted else None
         steady = time.monotonic() - began > STEADY_SECONDS
-        first = cell.process is None and not cell.failing
+        first = (cell.process is None or cell.rested) and not cell.failing
         failures = 0 if first or steady or pause is not None else failures + 1
         counted = cell.process
         if cell.closed():
@@ -81,7 +83,7 @@ async def guard(fleet: Fleet, cell: Cell, version: Version, report: Report, bloc
             await cell.retires(delay(failures - 1))
         if cell.retired() or not (pause or cell.failing):
             await cell.visited()
-        await _again(fleet, cell, version, report)
+        await _again(cell, start, report)
 
 
 def delay(failures: int) -> float:
@@ -92,7 +94,7 @@ def delay(failures: int) -> float:
 def _ended(cell: Cell, kills: Kills) -> float | None:
     """Say why the process ended; answers for how long the cell is blocked for it, None when it was
     no limit that ended it."""
-    if not cell.process:
+    if not cell.process or cell.rested:
         return None
     outcome = cell.ended_for()
     if outcome:
@@ -120,12 +122,12 @@ async def _pause(cell: Cell, seconds: float, block: Block) -> None:
         cell.blocked = False
 
 
-async def _again(fleet: Fleet, cell: Cell, version: Version, report: Report) -> None:
+async def _again(cell: Cell, start: Start, report: Report) -> None:
     if cell.closed():
         return
     before = cell.process
     try:
-        await fleet.restart(cell, version)
+        await start()
     except StartError as error:
         if cell.process is not before and cell.ended_for():
             return  # a request that waited for it did that, not the script's start

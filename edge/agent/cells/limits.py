@@ -1,6 +1,6 @@
 """How much a cell may use, and what it is called when it used more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
@@ -46,6 +46,12 @@ class Limits:
             idle_sockets=idle.sockets,
             memory_mib=settings.cell_memory_mib,
         )
+
+    @classmethod
+    def of_store(cls, settings: Settings, idle: Idle) -> Self:
+        """It has the same heap: more only makes a collection of it take longer."""
+        budget, cpu = settings.store_memory_mib, settings.store_cpu_seconds
+        return cls.of(replace(settings, cell_memory_mib=budget, cell_cpu_seconds=cpu), idle)
 
     def fixed_at_start(self) -> dict[str, int]:
         """What a running cell keeps: other values here mean that it should be exchanged."""

@@ -1,0 +1,108 @@
+"""Bindings that lead to something of the account's: it has to be there, and stays while it is bound."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.bindings.kinds import RESOURCE_KINDS
+from api.bindings.models import Binding
+from api.d1 import service as d1
+from api.db import Model
+from api.deployments import service as deployments
+from api.errors import NotSupported, Problem
+from api.kv import service as kv
+from api.nodes import stores
+from api.scripts import service as scripts
+from api.scripts.models import Script
+from api.versions.bundle import NewResource
+from api.versions.models import Version
+
+Check = Callable[[Session, str, dict[str, Any]], None]
+"""Raises Cloudflare's error for a binding to what the account does not have; else holds it until the
+end of the transaction."""
+
+STORAGE: dict[str, Check] = {"kv_namespace": kv.check_binding, "d1": d1.check_binding}
+MAKE: dict[str, Callable[[Session, str, str, str], object]] = {
+    "kv_namespace": kv.create,
+    "d1": d1.create,
+}
+REMOVE: dict[str, Callable[[Session, str, str], None]] = {
+    "kv_namespace": kv.remove,
+    "d1": d1.remove,
+}
+
+
+def check(
+    session: Session,
+    account_id: str,
+    bindings: Iterable[dict[str, Any]],
+    makes: Iterable[NewResource] = (),
+) -> None:
+    """Raises what the binding's kind raises, NotSupported when no node could be the one with the data.
+    `makes` is what need not be there yet."""
+    bound = [binding for binding in bindings if binding["type"] in STORAGE]
+    if bound and stores.node_count(session) > 1:
+        raise NotSupported(
+            f"Binding {bound[0]['name']} stores data, and this platform has several nodes, which need "
+            "a bucket for that (SKERRY_BUCKET); Skerry cannot use one yet. Nothing was changed."
+        )
+    coming = {(one.type, one.id) for one in makes}
+    for binding in bound:
+        type_ = binding["type"]
+        if (type_, binding[RESOURCE_KINDS[type_]]) not in coming:
+            STORAGE[type_](session, account_id, binding)
+
+
+def make(session: Session, account_id: str, makes: Iterable[NewResource]) -> None:
+    """Make what a version is to bind. Raises what its kind raises, for a title in use for example."""
+    for one in makes:
+        MAKE[one.type](session, account_id, one.title, one.id)
+
+
+def remove(session: Session, account_id: str, made: Iterable[dict[str, str]]) -> None:
+    """Take back what was made with a script that is gone."""
+    for one in made:
+        REMOVE[one["type"]](session, account_id, one["id"])
+
+
+def refuse_bound(
+    session: Session, row: Model, account_id: str, type_: str, id_: str, problem: type[Problem]
+) -> None:
+    """Lock a resource's row; raises `problem` while a deployed version binds it."""
+    session.refresh(row, with_for_update=True)
+    names = ", ".join(script.name for script in bound_by(session, account_id, type_, id_))
+    if names:
+        raise problem(
+            f"It is bound by the deployed version of {names}. Nothing was deleted. Deploy without "
+            "the binding, or delete the Worker first."
+        )
+
+
+def bound_by(session: Session, account_id: str, type_: str, id_: str) -> list[Script]:
+    """The scripts whose deployed version binds it, by name."""
+    query = (
+        scripts.owned_by(account_id)
+        .where(
+            Script.id.in_(
+                select(Version.script_id)
+                .join(Binding, Binding.version_id == Version.id)
+                .where(
+                    Binding.type == type_,
+                    Binding.attributes[RESOURCE_KINDS[type_]].as_string() == id_,
+                )
+            )
+        )
+        .order_by(Script.name)
+    )
+    return [script for script in session.scalars(query) if _deployed(session, script, type_, id_)]
+
+
+def _deployed(session: Session, script: Script, type_: str, id_: str) -> bool:
+    deployment = deployments.current(session, script)
+    return deployment is not None and any(
+        binding.type == type_ and binding.attributes.get(RESOURCE_KINDS[type_]) == id_
+        for version, _ in deployment.shares
+        for binding in version.bindings
+    )

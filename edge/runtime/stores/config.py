@@ -1,0 +1,89 @@
+"""The configuration of a store: a cell with a server of ours, and an account's data of one kind."""
+
+from pathlib import Path
+from typing import Any
+
+from edge.runtime.binary import Runtime
+from edge.runtime.config import (
+    CONTROL_SOCKET,
+    MAIN_SOCKET,
+    PLATFORM_DATE,
+    PLATFORM_FILES,
+    add_platform,
+    add_socket,
+    new_config,
+    no_internet,
+)
+from edge.runtime.stores.kind import Kind
+
+FILES = PLATFORM_FILES.parent / "store"
+DOOR = "door.js"
+SERVICE = "store"
+# The folders of an account's data of one kind.
+OBJECTS, BLOBS = "objects", "blobs"
+
+
+def store_config(
+    runtime: Runtime, kind: Kind, folder: str, key: bytes, digest: str, heap_mib: int
+) -> bytes:
+    """`folder` is where the store finds its data, `key` what opens a binding, `digest` what its
+    probe answers."""
+    config = new_config(runtime, heap_mib)
+    services = config.init("services", 5)
+    for service, name in zip(services, (OBJECTS, BLOBS), strict=False):
+        service.name = name
+        disk = service.init("disk")
+        disk.path, disk.writable = f"{folder}/{name}", True
+    _server(services[2], kind, key)
+    add_platform(services[3], SERVICE, digest)
+    no_internet(services[4])
+    sockets = config.init("sockets", 2)
+    add_socket(sockets[0], MAIN_SOCKET, SERVICE)
+    add_socket(sockets[1], CONTROL_SOCKET, services[3].name)
+    return bytes(config.to_bytes())
+
+
+def source_files(kind: Kind) -> list[Path]:
+    """What a store is made of besides the runtime."""
+    return [FILES / kind.module, FILES / DOOR, Path(__file__)]
+
+
+def _server(service: Any, kind: Kind, key: bytes) -> None:
+    service.name = SERVICE
+    worker = service.init("worker")
+    worker.compatibilityDate = PLATFORM_DATE
+    worker.compatibilityFlags = list(kind.flags)
+    _modules(worker, kind)
+    objects = worker.init("durableObjectNamespaces", len(kind.objects))
+    for entry, name in zip(objects, kind.objects.values(), strict=True):
+        # The key names the folder of its objects: another one would start empty.
+        entry.className, entry.uniqueKey, entry.enableSql = name, name, True
+    worker.durableObjectStorage.localDisk = OBJECTS
+    bindings = worker.init("bindings", len(kind.objects) + (2 if kind.blobs else 1))
+    _key(bindings[0], key)
+    for slot, (name, class_name) in zip(list(bindings)[1:], kind.objects.items(), strict=False):
+        slot.name = name
+        slot.init("durableObjectNamespace").className = class_name
+    if kind.blobs:
+        last = bindings[len(bindings) - 1]
+        last.name = kind.blobs
+        last.init("service").name = BLOBS
+
+
+def _modules(worker: Any, kind: Kind) -> None:
+    own = [kind.module, DOOR]
+    modules = worker.init("modules", len(own) + len(kind.bundled))
+    for slot, name in zip(modules, own, strict=False):
+        slot.name, slot.esModule = name, (FILES / name).read_text()
+    for slot, (name, path) in zip(list(modules)[len(own) :], kind.bundled.items(), strict=True):
+        slot.name, slot.bundled = name, path
+
+
+def _key(slot: Any, key: bytes) -> None:
+    """The server can check with it and not read it."""
+    slot.name = "KEY"
+    entry = slot.init("cryptoKey")
+    entry.raw = key
+    entry.algorithm.json = '{"name": "HMAC", "hash": "SHA-256"}'
+    entry.extractable = False
+    entry.usages = ["verify"]

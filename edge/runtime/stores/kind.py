@@ -1,0 +1,27 @@
+"""What the rest of the node has to know of a kind of storage."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    """Of its folder, its socket and its path in the agent's API."""
+    binding_type: str
+    """Of the scripts' bindings that lead to it."""
+    id_field: str
+    """The field of such a binding that says which of the account's it is."""
+    module: str
+    """The file in `edge/store/` that answers."""
+    bundled: Mapping[str, str]
+    """Modules of workerd's own, by the name under which that file imports them."""
+    objects: Mapping[str, str]
+    """Durable Object class by the name of the binding to it."""
+    blobs: str | None
+    """The binding to a folder for what is too large for a row."""
+    bind: Callable[[Any, str], None]
+    """Make one binding of a script, an empty slot with a name, lead to a service."""
+    flags: tuple[str, ...] = field(default=())
+    """Compatibility flags of the file."""

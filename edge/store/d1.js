@@ -1,0 +1,88 @@
+// D1 of one account: workerd's own server, whose database is the one that the binding opens. On top
+// of the runtime's protocol, for the agent only: facts about a database, a dump, the import of a file
+// of SQL, and its end.
+
+import server, { D1Database as Database } from "bundled-d1.js";
+import { opened } from "door.js";
+
+export { server as D1 };
+
+export class D1Database extends Database {
+  facts() {
+    const { sql } = this.ctx.storage;
+    const tables = sql.exec(
+      "SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table' " +
+        "AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_cf_*'",
+    );
+    return { num_tables: tables.one().n, file_size: sql.databaseSize };
+  }
+
+  // All of the file or nothing of it.
+  async ingest(file) {
+    const content = await this.env.BLOBS.fetch(url(file));
+    if (!content.ok) return { error: "The file was not uploaded, or has been imported already." };
+    const done = { num_queries: 0, rows_read: 0, rows_written: 0 };
+    try {
+      await this.ctx.storage.transaction(() => this.#run(content.body, done));
+    } catch (error) {
+      return { error: String(error.message ?? error) };
+    }
+    return { ...done, size_after: this.ctx.storage.sql.databaseSize };
+  }
+
+  async #run(body, done) {
+    let rest = "";
+    const run = (text) => {
+      const { remainder, statementCount, rowsRead, rowsWritten } =
+        this.ctx.storage.sql.ingest(text);
+      done.num_queries += statementCount;
+      done.rows_read += rowsRead;
+      done.rows_written += rowsWritten;
+      return remainder;
+    };
+    for await (const text of body.pipeThrough(new TextDecoderStream())) rest = run(rest + text);
+    if (rest.trim()) run(`${rest};`);
+  }
+
+  async destroy() {
+    await this.ctx.storage.deleteAll();
+  }
+}
+
+export default {
+  async fetch(request, env, ctx) {
+    const database = await opened(request, env);
+    if (database === null) return new Response(null, { status: 403, statusText: "Forbidden" });
+    const { pathname } = new URL(request.url);
+    const object = env.DATABASE.get(env.DATABASE.idFromName(database));
+    if (pathname === "/facts") return Response.json(await object.facts());
+    if (pathname === "/dump") return dump(object, await request.json());
+    if (pathname === "/destroy") {
+      await object.destroy();
+      return new Response(null);
+    }
+    if (pathname.startsWith("/files/")) return file(request, env, pathname.slice(7), object);
+    return ctx.exports.D1({ props: { database } }).fetch(request);
+  },
+};
+
+async function dump(object, { no_schema = false, no_data = false, tables = [] }) {
+  try {
+    const lines = await object.dump(no_schema, no_data, ...tables);
+    return new Response(lines.join("\n"), { headers: { "Content-Type": "application/sql" } });
+  } catch (error) {
+    return Response.json({ error: String(error.message ?? error) }, { status: 400 });
+  }
+}
+
+// PUT: it waits; POST: it is imported and gone.
+async function file(request, env, name, object) {
+  if (request.method === "PUT") {
+    return env.BLOBS.fetch(url(name), { method: "PUT", body: request.body });
+  }
+  const done = await object.ingest(name);
+  await env.BLOBS.fetch(url(name), { method: "DELETE" });
+  return Response.json(done, { status: done.error ? 400 : 200 });
+}
+
+const url = (name) => `http://blobs/files/${name}`;

@@ -1,0 +1,101 @@
+"""D1 with each wrangler: databases, SQL, files, exports, migrations, and a Worker that binds one."""
+
+import re
+
+import pytest
+
+from tests.platform import Platform
+from tests.wrangler.conftest import Project, Wrangler
+
+pytestmark = pytest.mark.xdist_group("platform")
+
+WORKER = """
+export default {
+  async fetch(request, env) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/batch") {
+      const add = env.DB.prepare("INSERT INTO people (name) VALUES (?)");
+      try {
+        await env.DB.batch([add.bind("lost"), env.DB.prepare("INSERT INTO nowhere VALUES (1)")]);
+      } catch (error) {
+        return new Response(error.message);
+      }
+    }
+    if (request.method === "PUT") {
+      const name = await request.text();
+      const { meta } = await env.DB.prepare("INSERT INTO people (name) VALUES (?)").bind(name).run();
+      return Response.json(meta.changes);
+    }
+    const names = await env.DB.withSession().prepare("SELECT name FROM people ORDER BY id").raw();
+    return Response.json(names.flat());
+  },
+};
+"""
+SCHEMA = """
+-- People; and a trigger with a semicolon inside.
+CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE seen (name TEXT);
+CREATE TRIGGER noted AFTER INSERT ON people BEGIN INSERT INTO seen VALUES (new.name); END;
+INSERT INTO people (name) VALUES ('ada; lovelace');
+"""
+
+
+def test_d1(wrangler: Wrangler, project: Project, platform: Platform) -> None:
+    project.write({"index.js": WORKER, "schema.sql": SCHEMA, "bad.sql": "SELECT 1;\nBOOM;"})
+    project.configure()
+    name = f"db-{wrangler.version}"
+    made = re.search(
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", wrangler("d1", "create", name).text
+    )
+    assert made
+    database = {"binding": "DB", "database_name": name, "database_id": made[0]}
+    project.configure(d1_databases=[database])
+    wrangler.refused("d1", "create", name)
+    assert made[0] in wrangler("d1", "list")
+
+    wrangler("d1", "execute", name, "--remote", "--yes", "--file", "schema.sql")
+    wrangler.refused("d1", "execute", name, "--remote", "--yes", "--file", "bad.sql")
+    selected = "SELECT name AS who FROM people; SELECT count(*) AS number FROM seen"
+    said = wrangler("d1", "execute", name, "--remote", "--yes", "--json", "--command", selected)
+    assert all(words in said for words in ('"who": "ada; lovelace"', '"number": 1'))
+    said = wrangler.refused("d1", "execute", name, "--remote", "--yes", "--command", "SELECT zebra")
+    assert "zebra" in said
+    assert "2" in wrangler("d1", "info", name)
+
+    wrangler("deploy")
+    assert platform.get(project.hostname).json() == ["ada; lovelace"]
+    assert platform.put(project.hostname, "/", b"grace").json() == 2
+    assert "no such table: nowhere" in platform.get(project.hostname, "/batch").text
+    assert platform.get(project.hostname).json() == ["ada; lovelace", "grace"]
+
+    _migrate(wrangler, project, name)
+    if wrangler.version != "3.114":
+        wrangler("d1", "export", name, "--remote", "--output", "out.sql")
+        exported = (project.folder / "out.sql").read_text()
+        assert 'INSERT INTO "people" ("id","name") VALUES(2,\'grace\');' in exported
+    wrangler("delete")
+    wrangler("d1", "delete", name, "--skip-confirmation")
+    assert made[0] not in wrangler("d1", "list")
+
+
+def _migrate(wrangler: Wrangler, project: Project, name: str) -> None:
+    wrangler("d1", "migrations", "create", name, "towns")
+    (file,) = (project.folder / "migrations").iterdir()
+    file.write_text("CREATE TABLE towns (name TEXT);\nINSERT INTO towns VALUES ('here');\n")
+    assert file.name in wrangler("d1", "migrations", "list", name, "--remote")
+    wrangler("d1", "migrations", "apply", name, "--remote")
+    assert "No migrations" in wrangler("d1", "migrations", "list", name, "--remote")
+    second = file.with_name("0002_broken.sql")
+    second.write_text("INSERT INTO towns VALUES ('there');\nINSERT INTO nowhere VALUES (1);\n")
+    wrangler.refused("d1", "migrations", "apply", name, "--remote")
+    counted = "SELECT count(*) AS towns FROM towns"
+    said = wrangler("d1", "execute", name, "--remote", "--yes", "--json", "--command", counted)
+    assert '"towns": 1' in said
+
+
+def test_a_database_that_is_not_there(newest: Wrangler, project: Project) -> None:
+    project.write({"index.js": WORKER})
+    gone = "0" * 8 + "-0000-0000-0000-" + "0" * 12
+    project.configure(d1_databases=[{"binding": "DB", "database_name": "x", "database_id": gone}])
+    assert "10181" in newest.refused("deploy")
+    project.is_not_there()
