@@ -21,8 +21,9 @@ from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json, host_of
 from tests.edge.gateway import EnrolledNode, Gateway
 
+SLOTS = 40
 SETTINGS = {
-    "SKERRY_SLOTS": "40",
+    "SKERRY_SLOTS": str(SLOTS),
     "SKERRY_PULL_SECONDS": "0.3",
     "SKERRY_DRAIN_SECONDS": "3",
     "SKERRY_LINGER_SECONDS": "0.1",

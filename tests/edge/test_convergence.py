@@ -99,6 +99,7 @@ def test_two_nodes_serve_the_same(gateway: Gateway, node: TestNode) -> None:
     settings = {"SKERRY_PULL_SECONDS": "60"}
     with running_node(gateway, node.folder.parent, "edge-2", **settings) as other:
         bundle = Bundle(answering("on both"))
+        until(lambda: other.enrolled.reports, what="its first pull is over")
         assert other.deploy("twins", bundle)["state"] == "live"
         (digest,) = bundle.files()
         assert f"GET /edge/v1/modules/{digest}" not in gateway.asked  # the push brought it

@@ -6,7 +6,7 @@ import pytest
 
 from edge.proc import Identity
 from tests.edge.bundles import Bundle, Json, answering
-from tests.edge.nodes import TestNode, until
+from tests.edge.nodes import SLOTS, TestNode, until
 
 pytestmark = pytest.mark.edge
 
@@ -115,8 +115,7 @@ def test_a_hostname_moves_from_one_script_to_another(node: TestNode) -> None:
 
 
 def test_a_full_node_says_so(node: TestNode) -> None:
-    used = len({line for line in node.admin("show servers state").splitlines() if line[:1] != "#"})
-    names = [f"filler-{number}" for number in range(40 - used + 2)]
+    names = [f"filler-{number}" for number in range(SLOTS + 1)]
     slots = [node.gateway.decide(node.enrolled, name, Bundle("bad(")) for name in names]
     answers = node.gateway.push(node.enrolled, *slots)["slots"]
     assert isinstance(answers, list)
