@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import text
 from starlette.staticfiles import StaticFiles
 
+from api import graphql
 from api.accounts import endpoints as accounts
 from api.assets import endpoints as assets
 from api.crons import endpoints as crons
@@ -25,6 +26,7 @@ from api.envelope import Failure
 from api.kv import endpoints as kv
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
+from api.r2 import endpoints as r2, objects as r2_objects
 from api.rendering import render_problems
 from api.scripts import endpoints as scripts
 from api.settings import settings
@@ -76,8 +78,11 @@ def create_app() -> FastAPI:
         kv.data_router,
         d1.router,
         d1.data_router,
-        d1.analytics_router,
         d1_files.router,
+        r2.router,
+        r2.data_router,
+        r2_objects.router,
+        graphql.router,
     ):
         app.include_router(router, prefix="/client/v4")
     render_problems(app)

@@ -30,6 +30,9 @@
     │   ├── D1NameTaken                  7502
     │   ├── D1DatabaseBound              7510
     │   ├── D1BindingNotFound            10181
+    │   ├── BucketNameInvalid            10005
+    │   ├── R2BindingNotFound            10085
+    │   ├── R2Refused                            the code that the bucket's store gave
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
     │   └── KVValueTooLarge              10024
@@ -45,12 +48,19 @@
     │   ├── KVKeyNotFound                10009
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
+    │   ├── BucketNotFound               10006
+    │   ├── ObjectNotFound               10007
     │   └── TokenNotFound                10226
     ├── Conflict                    409
+    │   ├── BucketExists                 10004
+    │   ├── BucketNotEmpty               10008
+    │   ├── BucketBound                  10051
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
     │   ├── NewerVersion                 10040   somebody else was faster
     │   └── AlreadyExists                10040
+    ├── PreconditionFailed          412  10031
+    ├── RangeNotSatisfiable         416  10039
     ├── TooManyAttempts             429  10429
     └── Unavailable                 503  10500   a part of the platform is away
 
@@ -198,6 +208,25 @@ class D1BindingNotFound(Refused):
     code = 10181
 
 
+class BucketNameInvalid(Refused):
+    code = 10005
+
+
+class R2BindingNotFound(Refused):
+    code = 10085
+
+
+class R2Refused(Refused):
+    """What a bucket's store refused, with the code that R2 has for it."""
+
+    def __init__(self, message: str, *, v4code: int) -> None:
+        super().__init__(message)
+        self.v4code = v4code
+
+    def as_error(self) -> dict[str, Any]:
+        return {**super().as_error(), "code": self.v4code}
+
+
 class BodyInvalid(Refused):
     status = 422
 
@@ -270,9 +299,29 @@ class TokenNotFound(NotFound):
     code = 10226
 
 
+class BucketNotFound(NotFound):
+    code = 10006
+
+
+class ObjectNotFound(NotFound):
+    code = 10007
+
+
 class Conflict(Problem):
     status = 409
     code = 10040
+
+
+class BucketExists(Conflict):
+    code = 10004
+
+
+class BucketNotEmpty(Conflict):
+    code = 10008
+
+
+class BucketBound(Conflict):
+    code = 10051
 
 
 class SubdomainTaken(Conflict):
@@ -291,6 +340,16 @@ class AlreadyExists(Conflict):
     code = 10040
 
 
+class PreconditionFailed(Problem):
+    status = 412
+    code = 10031
+
+
+class RangeNotSatisfiable(Problem):
+    status = 416
+    code = 10039
+
+
 class TooManyAttempts(Problem):
     status = 429
     code = 10429
@@ -301,3 +360,10 @@ class Unavailable(Problem):
     status = 503
     code = 10500
     headers = {"Retry-After": "5"}
+
+
+# What a store of R2 refuses with a status of its own, by the store's code.
+R2_PROBLEMS: dict[int, type[Problem]] = {
+    problem.code: problem
+    for problem in (BucketNotFound, ObjectNotFound, PreconditionFailed, RangeNotSatisfiable)
+}

@@ -11,6 +11,13 @@ from api.connections import CHANGE_SECONDS, READ_SECONDS, patience
 log = structlog.get_logger()
 
 _MULTIPART = b"multipart/form-data"
+_SENT_TYPE = "sent_content_type"
+
+
+def sent_content_type(scope: Scope) -> str:
+    """The content type of a request as it came, before JsonWhateverItIsCalled; empty for none."""
+    found: str = scope.get("state", {}).get(_SENT_TYPE, "")
+    return found
 
 
 class RequestLog:
@@ -74,6 +81,7 @@ class JsonWhateverItIsCalled:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             sent = dict(scope["headers"]).get(b"content-type", b"")
+            scope.setdefault("state", {})[_SENT_TYPE] = sent.decode("latin-1")
             if not sent.lower().startswith(_MULTIPART):
                 others = [header for header in scope["headers"] if header[0] != b"content-type"]
                 scope["headers"] = [*others, (b"content-type", b"application/json")]

@@ -4,7 +4,7 @@ import re
 
 _ACCOUNT = r"/client/v4/accounts/[^/]+"
 _PRODUCTS = [
-    (rf"{_ACCOUNT}/r2", "R2 is"),
+    (rf"{_ACCOUNT}/r2", "This part of R2 is"),
     (rf"{_ACCOUNT}/event_notifications/", "R2 event notifications are"),
     (rf"{_ACCOUNT}/queues", "Queues are"),
     (rf"{_ACCOUNT}/hyperdrive/", "Hyperdrive is"),

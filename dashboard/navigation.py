@@ -9,6 +9,8 @@ _GROUPS = {
     ],
     "Storage": [
         ("/kv", "KV", "kv"),
+        ("/d1", "D1", "d1"),
+        ("/r2", "R2 buckets", "bucket"),
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),

@@ -10,6 +10,7 @@ import api.deployments.models
 import api.invocations.models
 import api.kv.models
 import api.nodes.models
+import api.r2.models
 import api.scripts.models
 import api.versions.models  # noqa: F401 - each import registers its tables
 from api.db import Model

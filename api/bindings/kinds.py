@@ -15,7 +15,7 @@ VARIABLE_KINDS = frozenset({"plain_text", "json"})
 # Content of a service-worker script, referred to by the name of a part of the upload.
 PART_KINDS = frozenset({"wasm_module", "text_blob", "data_blob"})
 # What leads to something of the account's, and the field that says to what.
-RESOURCE_KINDS = {"kv_namespace": "namespace_id", "d1": "id"}
+RESOURCE_KINDS = {"kv_namespace": "namespace_id", "d1": "id", "r2_bucket": "bucket_name"}
 SUPPORTED_KINDS = (
     VARIABLE_KINDS
     | PART_KINDS

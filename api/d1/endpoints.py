@@ -25,12 +25,11 @@ from api.errors import BodyInvalid, D1DatabaseBound, NotSupported
 from api.nodes import stores
 from api.nodes.stores import StoreDoor
 from api.pagination import RequestedPage
-from api.security import CurrentAccount, CurrentActor, CurrentToken
+from api.security import CurrentAccount, CurrentActor
 
 router = APIRouter(prefix="/accounts/{account_id}/d1/database", tags=["d1"])
 # What asks the store of a node, which the document's tests do not have.
 data_router = APIRouter(prefix=router.prefix + "/{database_id}", tags=["d1 data"])
-analytics_router = APIRouter(tags=["d1"])
 DatabaseId = Annotated[str, Path(description="A database's id, or its name.")]
 _FILE = re.compile(r"[0-9a-f]{32}")
 
@@ -177,11 +176,3 @@ def get_bookmark(session: DB, account: CurrentAccount, database_id: DatabaseId) 
     raise NotSupported(
         "Time Travel is not supported by Skerry yet. `wrangler d1 export` makes a copy."
     )
-
-
-@analytics_router.post("/graphql")
-def analytics(token: CurrentToken) -> dict[str, Any]:
-    """What `wrangler d1 info` and `insights` ask for besides. Nothing is counted yet, so it is empty."""
-    del token
-    groups: dict[str, list[Any]] = {"d1AnalyticsAdaptiveGroups": [], "d1QueriesAdaptiveGroups": []}
-    return {"data": {"viewer": {"accounts": [groups]}}, "errors": None}

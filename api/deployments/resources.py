@@ -14,6 +14,7 @@ from api.deployments import service as deployments
 from api.errors import NotSupported, Problem
 from api.kv import service as kv
 from api.nodes import stores
+from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.versions.bundle import NewResource
@@ -23,14 +24,20 @@ Check = Callable[[Session, str, dict[str, Any]], None]
 """Raises Cloudflare's error for a binding to what the account does not have; else holds it until the
 end of the transaction."""
 
-STORAGE: dict[str, Check] = {"kv_namespace": kv.check_binding, "d1": d1.check_binding}
+STORAGE: dict[str, Check] = {
+    "kv_namespace": kv.check_binding,
+    "d1": d1.check_binding,
+    "r2_bucket": r2.check_binding,
+}
 MAKE: dict[str, Callable[[Session, str, str, str], object]] = {
     "kv_namespace": kv.create,
     "d1": d1.create,
+    "r2_bucket": r2.make,
 }
 REMOVE: dict[str, Callable[[Session, str, str], None]] = {
     "kv_namespace": kv.remove,
     "d1": d1.remove,
+    "r2_bucket": r2.remove,
 }
 
 

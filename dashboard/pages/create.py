@@ -13,7 +13,15 @@ from api.assets import service as asset_service
 from api.bindings.kinds import RESOURCE_KINDS
 from api.db import DB, transaction
 from api.deployments import flows
-from api.errors import AlreadyExists, NotFound, Refused, ScriptNameInvalid, Unavailable
+from api.errors import (
+    AlreadyExists,
+    BucketExists,
+    NotFound,
+    Refused,
+    ScriptNameInvalid,
+    Unavailable,
+)
+from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import script_url
@@ -98,7 +106,7 @@ def create(request: Request, actor: CurrentActor, template: str, sent: SentField
         except AlreadyExists:
             log.info("name_in_use", template=chosen.name)
             return _exists(request, chosen, name)
-        except (Refused, Unavailable) as problem:
+        except (Refused, Unavailable, BucketExists) as problem:
             form.refuse("", problem.message)
     if not form.valid:
         return _refused(request, chosen, form, actor.account_id)
@@ -150,8 +158,9 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     """The upload with what is made together with the Worker, called as wrangler would call it."""
     bindings, makes = list(upload.bindings), []
     for binding in template.resources:
-        id_ = ids.hex32()
         title = f"{name}-{binding.name.lower().replace('_', '-')}"
+        # A bucket is addressed by its name, everything else by an id.
+        id_ = r2.name_like(title) if binding.type == "r2_bucket" else ids.hex32()
         makes.append(NewResource(binding.type, id_, title))
         bindings.append(
             {"type": binding.type, "name": binding.name, RESOURCE_KINDS[binding.type]: id_}

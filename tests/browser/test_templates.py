@@ -333,6 +333,37 @@ def short_links(site: Site) -> None:
     assert site.get("/kept").status_code == 404
 
 
+@journey(
+    "file-drop",
+    curl_says='"name":"hello.txt","size":13',
+    edit=("There is no such file.", "No file of that name."),
+    path="/files/none",
+    shows="No file of that name.",
+)
+def file_drop(site: Site) -> None:
+    assert site.client.put("/files/hello.txt", content=b"Hello!").status_code == 401
+    key = ("files", site.fields["PASSWORD"])
+    made = site.client.put("/files/hello.txt", content=b"Hello!", auth=key)
+    assert made.json()["size"] == 6
+    page = site.open()
+    expect(page.get_by_role("link", name="hello.txt")).to_be_visible()
+    content = bytes(range(256)) * 4000
+    uploaded = {"name": "ü & b.bin", "mimeType": "application/x-test", "buffer": content}
+    page.get_by_label("File").set_input_files(uploaded)
+    page.get_by_label("Password").fill(site.fields["PASSWORD"])
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("link", name="ü & b.bin")).to_be_visible()
+    path = "/files/%C3%BC%20%26%20b.bin"
+    got = site.get(path)
+    assert (got.content, got.headers["content-type"]) == (content, "application/x-test")
+    part = site.get(path, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, content[10:20])
+    unchanged = site.get(path, headers={"If-None-Match": got.headers["etag"]})
+    assert unchanged.status_code == 304
+    assert site.client.delete(path, auth=key).status_code == 204
+    assert site.get(path).status_code == 404
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

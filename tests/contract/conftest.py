@@ -127,6 +127,7 @@ def _populate(world: World) -> None:
         nodes.enrol(session, token, "edge-1", "https://127.0.0.1:9", request_certificate())
     token = owner.result("POST", "tokens", json={"name": "ci"})
     namespace = owner.result("POST", "storage/kv/namespaces", json={"title": "cache"})
+    owner.result("POST", "r2/buckets", json={"name": "files"})
     world.real = {
         "account_id": owner.id,
         "name": SCRIPT,
@@ -139,4 +140,5 @@ def _populate(world: World) -> None:
         "namespace_id": namespace["id"],
         "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
         "key": "greeting",
+        "bucket": "files",
     }

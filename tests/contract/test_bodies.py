@@ -22,6 +22,7 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "workers/subdomain"): {"subdomain": "elsewhere"},
     ("POST", "tokens"): {"name": "laptop"},
     ("POST", "storage/kv/namespaces"): {"title": "another"},
+    ("POST", "r2/buckets"): {"name": "another"},
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
@@ -65,7 +66,7 @@ def test_the_list_of_json_operations_is_whole(world: World) -> None:
         (method.upper(), world.path(path).removeprefix(f"/client/v4/accounts/{world.owner.id}/"))
         for path, methods in paths.items()
         for method, operation in methods.items()
-        # Those need a node; tests/wrangler/test_kv.py sends their bodies.
+        # Those need a node; tests/wrangler sends their bodies.
         if not any(tag.endswith(" data") for tag in operation.get("tags", []))
         if "application/json" in operation.get("requestBody", {}).get("content", {})
     }
@@ -280,7 +281,7 @@ def test_broken_settings(world: World, settings: str) -> None:
 
 def test_a_path_of_cloudflares_that_is_not_there_says_so(world: World) -> None:
     for path, words in [
-        ("r2/buckets/x", "R2 is"),
+        ("r2/buckets/x/sippy", "This part of R2 is"),
         ("queues/x/messages", "Queues are"),
         ("anything/else", "This part of Cloudflare's API is"),
     ]:

@@ -34,6 +34,8 @@ def store_config(
         service.name = name
         disk = service.init("disk")
         disk.path, disk.writable = f"{folder}/{name}", True
+        # A write that never ended leaves a file whose name begins with a dot.
+        disk.allowDotfiles = True
     _server(services[2], kind, key)
     add_platform(services[3], SERVICE, digest)
     no_internet(services[4])
@@ -45,7 +47,12 @@ def store_config(
 
 def source_files(kind: Kind) -> list[Path]:
     """What a store is made of besides the runtime."""
-    return [FILES / kind.module, FILES / DOOR, Path(__file__)]
+    return [*(FILES / name for name in _own_files(kind)), Path(__file__)]
+
+
+def _own_files(kind: Kind) -> list[str]:
+    """The first one is the main module."""
+    return [kind.module, DOOR, *kind.parts]
 
 
 def _server(service: Any, kind: Kind, key: bytes) -> None:
@@ -71,7 +78,7 @@ def _server(service: Any, kind: Kind, key: bytes) -> None:
 
 
 def _modules(worker: Any, kind: Kind) -> None:
-    own = [kind.module, DOOR]
+    own = _own_files(kind)
     modules = worker.init("modules", len(own) + len(kind.bundled))
     for slot, name in zip(modules, own, strict=False):
         slot.name, slot.esModule = name, (FILES / name).read_text()

@@ -25,3 +25,5 @@ class Kind:
     """Make one binding of a script, an empty slot with a name, lead to a service."""
     flags: tuple[str, ...] = field(default=())
     """Compatibility flags of the file."""
+    parts: tuple[str, ...] = field(default=())
+    """The other files in `edge/store/` that it imports."""

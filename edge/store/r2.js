@@ -1,0 +1,19 @@
+// R2 of one account: buckets, of which a binding opens one.
+
+import { opened } from "./door.js";
+import { Bucket } from "./r2/bucket.js";
+
+export { Bucket };
+
+export default {
+  async fetch(request, env) {
+    const name = await opened(request, env);
+    if (name === null) return new Response(null, { status: 403, statusText: "Forbidden" });
+    const bucket = env.BUCKET.get(env.BUCKET.idFromName(name));
+    if (request.method === "POST" && new URL(request.url).pathname === "/destroy") {
+      const status = { ended: 200, "not empty": 409, "left over": 500 }[await bucket.destroy()];
+      return new Response(null, { status });
+    }
+    return bucket.fetch(request);
+  },
+};
