@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from sqlalchemy import text
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from api import graphql
@@ -28,6 +29,9 @@ from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
 from api.r2 import endpoints as r2, objects as r2_objects
 from api.rendering import render_problems
+from api.s3 import endpoints as s3_keys
+from api.s3.app import S3
+from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
@@ -83,8 +87,11 @@ def create_app() -> FastAPI:
         r2.data_router,
         r2_objects.router,
         graphql.router,
+        s3_keys.router,
     ):
         app.include_router(router, prefix="/client/v4")
+    for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):
+        app.router.routes.append(route)
     render_problems(app)
     app.add_middleware(JsonWhateverItIsCalled)
     app.add_middleware(Patience)

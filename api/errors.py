@@ -48,6 +48,7 @@
     │   ├── KVKeyNotFound                10009
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
+    │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
     │   └── TokenNotFound                10226
@@ -297,6 +298,10 @@ class D1DatabaseNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     code = 10226
+
+
+class AccessKeyNotFound(NotFound):
+    code = 10227
 
 
 class BucketNotFound(NotFound):

@@ -9,7 +9,6 @@ _GROUPS = {
     ],
     "Storage": [
         ("/kv", "KV", "kv"),
-        ("/d1", "D1", "d1"),
         ("/r2", "R2 buckets", "bucket"),
     ],
     "Platform": [

@@ -26,7 +26,7 @@ from api.websockets import LenientWebSockets
 from dashboard.app import create_app as create_dashboard
 
 PARTS = ["api", "dashboard", "gateway"]
-API_PATHS = ("/client/v4", "/openapi.json", "/docs", "/healthz")
+API_PATHS = ("/client/v4", "/s3", "/openapi.json", "/docs", "/healthz")
 
 # Requests under way get this long at a stop; a deploy waits up to 5 s for its nodes.
 DRAIN_SECONDS = 6

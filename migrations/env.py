@@ -11,6 +11,7 @@ import api.invocations.models
 import api.kv.models
 import api.nodes.models
 import api.r2.models
+import api.s3.models
 import api.scripts.models
 import api.versions.models  # noqa: F401 - each import registers its tables
 from api.db import Model

@@ -1,6 +1,6 @@
 """Answers with an object's content, which streams out of its store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -11,8 +11,10 @@ from api.r2 import store
 from api.r2.protocol import HTTP_FIELDS, Facts
 
 
-async def streaming(door: StoreDoor, asked: dict[str, Any]) -> StreamingResponse:
-    """An answer with an object's content, 206 for a part of it."""
+async def streaming(
+    door: StoreDoor, asked: dict[str, Any], more: Callable[[Facts], dict[str, str]] | None = None
+) -> StreamingResponse:
+    """An answer with an object's content, 206 for a part of it; `more` are further headers."""
     context = store.opened(door, asked)
     opened = await context.__aenter__()
 
@@ -25,7 +27,7 @@ async def streaming(door: StoreDoor, asked: dict[str, Any]) -> StreamingResponse
 
     facts = opened.facts
     whole = facts.length == facts.size
-    headers = object_headers(facts)
+    headers = {**object_headers(facts), **(more(facts) if more else {})}
     if not whole:
         last = facts.offset + facts.length - 1
         headers["content-range"] = f"bytes {facts.offset}-{last}/{facts.size}"

@@ -58,8 +58,11 @@ async def put(
         headers["Content-Length"] = str(len(begin) + size)
 
     async def body() -> AsyncIterator[bytes]:
-        yield begin
-        async for part in content:
+        # Content that turns out to be bad before its first byte: nothing at all is sent.
+        parts = aiter(content)
+        first = await anext(parts, b"")
+        yield begin + first
+        async for part in parts:
             yield part
 
     client = client_of(door)

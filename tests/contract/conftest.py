@@ -141,4 +141,5 @@ def _populate(world: World) -> None:
         "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
         "key": "greeting",
         "bucket": "files",
+        "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }

@@ -23,6 +23,7 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "tokens"): {"name": "laptop"},
     ("POST", "storage/kv/namespaces"): {"title": "another"},
     ("POST", "r2/buckets"): {"name": "another"},
+    ("POST", "skerry/access_keys"): {"name": "laptop"},
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
