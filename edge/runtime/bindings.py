@@ -21,7 +21,7 @@ def fill_bindings(
     says by binding where those lead that need storage. Without one they lead nowhere."""
     for slot, binding in zip(slots, spec.bindings, strict=True):
         slot.name = binding.name
-        if kind := BY_BINDING.get(binding.type):
+        if (kind := BY_BINDING.get(binding.type)) and kind.bind:
             kind.bind(slot, services.get(binding.name, INTERNET))
         else:
             _fill(slot, binding, files)

@@ -22,7 +22,7 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, config, messages, reach
+from edge.runtime import bindings, caching, config, messages, reach
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
 from edge.runtime.trial import memory_file
@@ -68,6 +68,7 @@ def build_digest(
 def _ours() -> bytes:
     """What each release of ours makes of a spec."""
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
+    builders.append(Path(caching.__file__))
     scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 

@@ -25,10 +25,12 @@ from edge.agent.stores.stores import Stores
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.proc import Identity
+from edge.runtime import caching
 from edge.runtime.binary import Runtime
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
 from edge.runtime.config import Build, cell_config
 from edge.runtime.reach import StoreDoor, kinds_of
+from edge.runtime.stores import KINDS
 from edge.spec import Spec, SpecError, read_spec
 from edge.wire import WireError
 
@@ -297,17 +299,30 @@ class Fleet:
         door = self._confinement.door(slot.desired.account_id)
         tailed = script_id in self.tailed and not _holds_objects(version)
         stores = await self._store_doors(slot, spec)
-        return Build(spec, files, self._date(spec), door, folder, ranged, tailed, stores)
+        return Build(
+            spec,
+            files,
+            self._date(spec),
+            egress=door,
+            assets_folder=folder,
+            assets_ranged=ranged,
+            tailed=tailed,
+            stores=stores,
+            script_id=script_id,
+        )
 
     async def _store_doors(self, slot: Slot, spec: Spec) -> dict[str, StoreDoor]:
-        """The way to each kind of storage that the script binds. Raises StartError."""
+        """The way to each kind of store that the script needs. Raises StartError."""
         kinds, elsewhere = kinds_of(spec), slot.desired.data_node
-        if kinds and elsewhere:
+        kept = sorted(kind for kind in kinds if KINDS[kind].kept)
+        if kept and elsewhere:
             raise StartError(
-                f"This script binds storage ({', '.join(sorted(kinds))}), and its account's data is "
+                f"This script binds storage ({', '.join(kept)}), and its account's data is "
                 f"on {elsewhere}. Several nodes need a bucket for that, which Skerry cannot use yet."
             )
         account_id = slot.desired.account_id
+        if spec.main_module:
+            kinds.add(caching.KIND)
         return {kind: await self._stores.door(account_id, kind) for kind in kinds}
 
     def _assets_mount(self, spec: Spec) -> Mount:

@@ -14,6 +14,7 @@ from pathlib import Path
 from edge.agent.processes import node_processes
 from edge.paths import NodePaths
 from edge.proc import Identity
+from edge.runtime.stores import KINDS
 
 ROLE = "store:"
 # Only SQLite's index of a log that it makes again from the log.
@@ -24,8 +25,8 @@ def snapshot(paths: NodePaths, target: Path) -> int:
     """Copy every store's folder below `target`; gives their number."""
     copied = 0
     for folder in sorted(paths.stores.glob("*/*")):
-        if folder.is_dir():
-            account_id, kind = folder.parent.name, folder.name
+        account_id, kind = folder.parent.name, folder.name
+        if folder.is_dir() and (kind not in KINDS or KINDS[kind].kept):
             with _stopped(paths.root, f"{ROLE}{kind}-{account_id}:"):
                 shutil.copytree(folder, target / account_id / kind, ignore=_NOT_COPIED)
             copied += 1
