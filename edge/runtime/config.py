@@ -14,6 +14,7 @@ from typing import Any
 from edge.runtime import messages
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
@@ -79,6 +80,8 @@ class Build:
     """Whether the platform worker hears of every invocation."""
     stores: Mapping[str, StoreDoor] = field(default_factory=dict)
     """By kind. Where there is none, bindings lead where the internet leads, which is nowhere then."""
+    owned_folder: str = ""
+    """Where the cell finds what only it may open. Empty: it is in memory and gone with the process."""
 
     @property
     def service(self) -> str:
@@ -99,7 +102,8 @@ class Build:
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A cell: the script behind its main socket, the platform worker behind the control socket."""
     config = new_config(runtime, heap_mib)
-    _services(config, build, _internet, *_own_services(build), _platform, *_stores(build))
+    disk = [_owned_disk] if build.owned_folder else []
+    _services(config, build, _internet, *_own_services(build), _platform, *_stores(build), *disk)
     sockets = config.init("sockets", 2)
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
@@ -204,6 +208,10 @@ def _store(reached: Reached, service: Any, build: Build) -> None:
     header.name, header.value = STORE_HEADER, reached.ticket
 
 
+def _owned_disk(service: Any, build: Build) -> None:
+    fill_disk(service, build.owned_folder)
+
+
 def _assets(service: Any, build: Build) -> None:
     """workerd's own server of static files, in front of the script."""
     if build.spec.assets is None:
@@ -306,6 +314,7 @@ def _script(service: Any, build: Build) -> None:
         modules = main + [one for one in spec.modules if one is not main[0]]
         _modules(worker.init("modules", len(modules)), modules, build.files)
     _bindings(worker, build)
+    add_objects(worker, spec, on_disk=bool(build.owned_folder))
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
 

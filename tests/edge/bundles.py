@@ -38,6 +38,8 @@ class Bundle:
     assets: dict[str, bytes] | None = None
     """Static files by path."""
     assets_config: Json = field(default_factory=dict)
+    objects: list[Json] = field(default_factory=list)
+    """Classes with Durable Objects, as the control plane sends them."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -78,6 +80,7 @@ class Bundle:
             "bindings": self.bindings,
             "version_id": self.version_id,
             "script_name": "my-app",
+            "objects": self.objects,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None
             else None,
