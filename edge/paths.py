@@ -43,6 +43,7 @@ class NodePaths:
             self.cells,
             self.spool,
             self.stores,
+            self.locks,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,6 +92,11 @@ class NodePaths:
     def store_data(self, account_id: str, kind: str) -> Path:
         """All of an account's data of one kind."""
         return self.stores / account_id / kind
+
+    @property
+    def locks(self) -> Path:
+        """A file for each piece of storage that one process at a time may open."""
+        return self.root / "locks"
 
     @property
     def keeper_socket(self) -> Path:

@@ -97,7 +97,7 @@ class Node:
             take=self._take,
             status=self._status,
             schedule=self._plane.scheduled.take,
-            passage=Passage(self._plane.stores),
+            passage=Passage(self._plane.stores, self._plane.owned),
         )
         settings = self._settings
         self._server = ApiServer(app, settings.bind, settings.agent_port, certificate, key)

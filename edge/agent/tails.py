@@ -109,7 +109,7 @@ class Tails:
         self._fleet.tailed = tailed
         for script_id in sorted(changed):
             cells = self._fleet.serving(script_id)
-            if not cells or self._fleet.holds_objects(script_id):
+            if not cells or self._fleet.owns_storage(script_id):
                 continue
             for cell in cells:
                 cell.patient = True  # nobody's WebSocket ends because somebody looks

@@ -14,6 +14,7 @@ from typing import Any
 from edge.runtime import caching, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
@@ -83,6 +84,8 @@ class Build:
     cache: str = ""
     """The service of the Cache API; empty: it throws."""
     script_id: str = ""
+    owned_folder: str = ""
+    """Where the cell finds what only it may open. Empty: it is in memory and gone with the process."""
 
     @property
     def service(self) -> str:
@@ -107,6 +110,8 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     if door := build.stores.get(caching.KIND):
         build = replace(build, cache=caching.SERVICE)
         stores.append(partial(_cache, caching.reached_cache(door, build.script_id)))
+    if build.owned_folder:
+        stores.append(_owned_disk)
     _services(config, build, _internet, *_own_services(build), _platform, *stores)
     sockets = config.init("sockets", 2)
     _front_socket(sockets[0], build)
@@ -216,6 +221,10 @@ def _store(reached: Reached, service: Any, build: Build) -> None:
 def _cache(reached: Reached, service: Any, build: Build) -> None:
     del build
     caching.fill_service(service, reached, PROTO_HEADER)
+
+
+def _owned_disk(service: Any, build: Build) -> None:
+    fill_disk(service, build.owned_folder)
 
 
 def _assets(service: Any, build: Build) -> None:
@@ -328,6 +337,7 @@ def _script(service: Any, build: Build) -> None:
     _bindings(worker, build)
     if build.cache:
         worker.cacheApiOutbound.name = build.cache
+    add_objects(worker, spec, on_disk=bool(build.owned_folder))
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
 

@@ -40,6 +40,8 @@ class Bundle:
     assets_config: Json = field(default_factory=dict)
     cpu_ms: int | None = None
     """`limits.cpu_ms` of the version."""
+    objects: list[Json] = field(default_factory=list)
+    """Classes with Durable Objects, as the control plane sends them."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -81,6 +83,7 @@ class Bundle:
             "version_id": self.version_id,
             "script_name": "my-app",
             "cpu_ms": self.cpu_ms,
+            "objects": self.objects,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None
             else None,
