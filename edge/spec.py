@@ -57,6 +57,8 @@ class Spec:
     modules: tuple[Module, ...]
     bindings: tuple[Binding, ...]
     assets: Assets | None = None
+    cpu_ms: int | None = None
+    """CPU it may use without letting anything else happen; None leaves it to the node."""
 
     def digests(self) -> frozenset[str]:
         """Every file that goes into the configuration of its cell."""
@@ -81,6 +83,7 @@ def read_spec(source: object) -> Spec:
         modules=fields.objects("modules", _module),
         bindings=fields.objects("bindings", _binding),
         assets=_assets(fields),
+        cpu_ms=fields.optional_whole_number("cpu_ms"),
     )
 
 

@@ -179,3 +179,14 @@ def set_compatibility(
     return revise(
         account_id, name, edit, by=by, message="Compatibility changed", triggered_by="settings"
     )
+
+
+def set_cpu_limit(account_id: str, name: str, cpu_ms: int | None, *, by: Actor) -> Deployed:
+    """Run the same modules with another limit of CPU; None leaves it to the node."""
+
+    def edit(upload: Upload) -> Upload:
+        limits = {**upload.options.get("limits", {}), "cpu_ms": cpu_ms}
+        kept = {key: value for key, value in limits.items() if value is not None}
+        return replace(upload, options={**upload.options, "limits": kept})
+
+    return revise(account_id, name, edit, by=by, message="Limits changed", triggered_by="settings")

@@ -13,6 +13,7 @@ from api.errors import NotSupported, ScriptRejected, TooLarge, UploadMalformed
 from api.settings import settings
 from api.versions.assets import WantedAssets, read_wanted
 from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
+from api.versions.limits import check_limits
 
 # What Cloudflare runs a script with that names no date.
 OLDEST_DATE = "2021-11-02"
@@ -25,7 +26,6 @@ _NOT_YET = {
 }
 # Keys that are stored and shown, but have no effect yet.
 _WITHOUT_EFFECT = {
-    "limits": "CPU limits of a script",
     "placement": "placement",
     "tail_consumers": "tail consumers",
     "streaming_tail_consumers": "tail consumers",
@@ -89,12 +89,15 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
         triggered_by=_text(annotations, "workers/triggered_by", 100) or "upload",
         options=_options(metadata),
         wanted_assets=wanted_assets,
-        warnings=[
-            f"{words} are stored but have no effect in Skerry yet."
-            for key, words in _WITHOUT_EFFECT.items()
-            if metadata.get(key)
-        ],
+        warnings=_warnings(metadata),
     )
+
+
+def _warnings(metadata: dict[str, Any]) -> list[str]:
+    ignored = [words for key, words in _WITHOUT_EFFECT.items() if metadata.get(key)]
+    if "subrequests" in (metadata.get("limits") or {}):
+        ignored.append("limits of subrequests")
+    return [f"{words} are stored but have no effect in Skerry yet." for words in ignored]
 
 
 def _refuse_products(metadata: dict[str, Any]) -> None:
@@ -195,6 +198,7 @@ def _options(metadata: dict[str, Any]) -> dict[str, Any]:
     for key, value in options.items():
         if not isinstance(value, _KEPT_OPTIONS[key]):
             raise UploadMalformed(f"`{key}` must be {_WORDS_OF_TYPE[_KEPT_OPTIONS[key]]}.")
+    check_limits(options.get("limits", {}))
     return options
 
 

@@ -19,6 +19,7 @@ from api.scripts.models import Script
 from api.versions import checking
 from api.versions.assets import Assets
 from api.versions.bundle import Upload, UploadedModule
+from api.versions.limits import cpu_ms_of
 from api.versions.models import AssetFile, Module, Version, VersionModule
 
 # An upload inserts its modules and its version in one transaction; a day is far beyond any.
@@ -191,6 +192,7 @@ def spec(version: Version) -> dict[str, Any]:
         "version_id": version.id,
         "script_name": version.script.name,
         "assets": version.assets,
+        "cpu_ms": cpu_ms_of(version.options),
     }
 
 

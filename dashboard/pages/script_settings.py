@@ -1,4 +1,4 @@
-"""A Worker's settings: where it answers, how many cells it gets for how long, what it runs with."""
+"""A Worker's settings: where it answers, its cells, their limits, what it runs with."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from api.deployments import flows, revisions
 from api.errors import NewerVersion, Refused
 from api.scripts import scaling, service as scripts
 from api.scripts.models import Script
+from api.versions.limits import CPU_MS_MAX, check_cpu_ms, cpu_ms_of
 from api.versions.models import Version
 from dashboard import flash
 from dashboard.addresses import ScriptName, worker_path
@@ -49,10 +50,11 @@ def _page(
     script: Script,
     *,
     scaling_form: Form | None = None,
+    limits_form: Form | None = None,
     compatibility_form: Form | None = None,
 ) -> Response:
     version = revisions.running(session, script) if script.version_number else None
-    refused = scaling_form or compatibility_form
+    refused = scaling_form or limits_form or compatibility_form
     scaling_form = scaling_form or _form_of(script.scaling)
     return render(
         request,
@@ -62,6 +64,8 @@ def _page(
         version=version,
         variables=variables_of(version.bindings) if version else [],
         compatibility_form=compatibility_form or _compatibility_form(version),
+        limits_form=limits_form or _limits_form(version),
+        cpu_ms_max=CPU_MS_MAX,
         scaling_form=scaling_form,
         idle_choices=_idle_choices(scaling_form.values["idle_seconds"]),
         cells_max=scaling.CELLS_MAX,
@@ -73,6 +77,11 @@ def _form_of(current: scaling.Scaling) -> Form:
     return Form(
         {name: "" if value is None else str(value) for name, value in current.model_dump().items()}
     )
+
+
+def _limits_form(version: Version | None) -> Form:
+    cpu_ms = cpu_ms_of(version.options) if version else None
+    return Form({"cpu_ms": "" if cpu_ms is None else str(cpu_ms)})
 
 
 def _compatibility_form(version: Version | None) -> Form:
@@ -116,6 +125,25 @@ def update_scaling(
             return _page(request, session, script, scaling_form=form)
     flows.change_settings(actor.account_id, name, {"scaling": changes})
     return _back(request, name, f"Saved. Every node scales {name} like this within seconds.")
+
+
+@router.post("/workers/{name}/limits")
+def update_limits(
+    request: Request, actor: CurrentActor, name: ScriptName, cpu_ms: Text = ""
+) -> Response:
+    form = Form({"cpu_ms": cpu_ms.strip()})
+    wanted = _whole_number(form, "cpu_ms", check_cpu_ms)
+    if form.valid:
+        try:
+            saved = revisions.set_cpu_limit(actor.account_id, name, wanted, by=actor)
+        except (Refused, NewerVersion) as problem:
+            form.refuse("", problem.message)
+        else:
+            number = saved.version.number
+            return _back(request, name, f"Saved. Version {number} goes to every node now.")
+    with transaction() as session:
+        script = scripts.get(session, actor.account_id, name)
+        return _page(request, session, script, limits_form=form)
 
 
 @router.post("/workers/{name}/compatibility")

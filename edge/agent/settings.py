@@ -52,7 +52,10 @@ class Settings:
     max_cells: int
     """Processes that a busy script may have side by side, unless it has a setting of its own."""
     cell_cpu_seconds: float
-    """CPU a cell may use without letting anything else happen in it."""
+    """CPU a cell may use without letting anything else happen in it, unless its version asks for
+    another limit."""
+    cell_cpu_seconds_max: float
+    """The most that a version may ask for."""
     spool_mib: int
     """Request records on the disk while the control plane is away; beyond it the oldest go."""
     store_memory_mib: int
@@ -89,6 +92,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         idle_seconds=_number(environ, "SKERRY_IDLE_SECONDS", 300),
         max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
+        cell_cpu_seconds_max=_positive(environ, "SKERRY_CELL_CPU_SECONDS_MAX", 30),
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
         store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),

@@ -122,16 +122,13 @@ def test_without_a_good_token_nothing_is_answered(alice: Tenant) -> None:
 
 def test_products_that_are_missing_are_named(alice: Tenant) -> None:
     for path, words in [
-        ("d1/database", "D1 is not supported by Skerry yet"),
-        ("r2/buckets", "R2 is not supported by Skerry yet"),
-        ("workers/scripts/x/schedules", "Cron triggers are not supported"),
+        ("hyperdrive/configs", "Hyperdrive is not supported by Skerry yet"),
+        ("vectorize/v2/indexes", "Vectorize is not supported by Skerry yet"),
+        ("pages/projects", "Pages is not supported by Skerry yet"),
     ]:
         status, code, message = alice.refusal("POST", path, json={})
         assert (status, code) == (400, 10400)
         assert words in message
-    status, code, message = alice.refusal("POST", "storage/kv/namespaces", json={"title": "x"})
-    assert (status, code) == (405, 10400)
-    assert "KV is not supported by Skerry yet" in message
 
 
 def test_a_request_has_an_id(alice: Tenant) -> None:

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from api.scripts.models import Script
 from api.settings import settings
+from api.versions import service as versions
 from api.versions.models import Module, Version
 from tests.cast import Tenant, upload_parts
 
@@ -59,15 +60,17 @@ def test_a_script_that_throws_is_refused_with_the_runtimes_message_and_line(
         ({"compatibility_flags": ["no_such_flag"]}, 10021, "no_such_flag"),
         ({"compatibility_flags": "nodejs_compat"}, 10002, "list of strings"),
         ({"main": "gone.js", "main_module": "gone.js"}, 10021, "gone.js"),
-        ({"bindings": [{"name": "DB", "type": "d1", "id": "x"}]}, 10400, "DB of type d1"),
+        ({"bindings": [{"name": "V", "type": "vectorize"}]}, 10400, "V of type vectorize"),
+        ({"bindings": [{"name": "DB", "type": "d1", "id": "x"}]}, 10181, "DB"),
         ({"bindings": [{"name": "A", "type": "plain_text"}]}, 10021, "A needs a `text`"),
         ({"bindings": [{"name": "A", "type": "plain_text", "text": "\0"}]}, 10021, "NUL"),
         ({"bindings": [{"name": "A", "type": "inherit"}]}, 10057, "A is to be inherited"),
         ({"bindings": "none"}, 10021, "list"),
         ({"bindings": [{"name": "A", "type": "plain_text", "text": "x" * 6000}]}, 10021, "6,000"),
         ({"migrations": {"new_tag": "v1"}}, 10400, "Durable Objects"),
-        ({"assets": {"jwt": "x"}}, 10400, "Static assets"),
         ({"annotations": "no"}, 10002, "annotations"),
+        ({"limits": {"cpu_ms": 0}}, 10021, "1 to 300,000 ms"),
+        ({"limits": {"cpu_ms": "much"}}, 10021, "whole number"),
     ],
 )
 def test_bad_metadata_is_refused_and_nothing_stored(
@@ -132,3 +135,19 @@ def test_modules_come_back_as_they_went_in(alice: Tenant) -> None:
 def test_options_without_effect_are_answered_with_a_warning(alice: Tenant) -> None:
     answer = alice.call("PUT", SCRIPT, **upload_parts(placement={"mode": "smart"})).json()
     assert any("no effect" in message["message"] for message in answer["messages"])
+
+
+def test_a_limit_of_cpu_is_kept_for_the_version_and_told_to_nodes(
+    alice: Tenant, session: Session
+) -> None:
+    answer = alice.call("PUT", SCRIPT, **upload_parts(limits={"cpu_ms": 700, "subrequests": 9}))
+    warned = [one["message"] for one in answer.json()["messages"]]
+    assert [message for message in warned if "no effect" in message] == [
+        "limits of subrequests are stored but have no effect in Skerry yet."
+    ]
+    (version,) = session.scalars(select(Version))
+    assert versions.spec(version)["cpu_ms"] == 700
+    alice.result("PUT", SCRIPT, **upload_parts())
+    newest = session.scalars(select(Version).order_by(Version.number.desc())).first()
+    assert newest is not None
+    assert versions.spec(newest)["cpu_ms"] is None

@@ -15,10 +15,18 @@ LOOKED_AT = {
     "/connect": ["connect"],
     "/find": ["find", "find-none"],
     "/health": ["health"],
+    "/kv": ["kv-none"],
+    "/kv/{namespace_id}": ["kv-empty", "kv-keys"],
+    "/kv/{namespace_id}/key": ["kv-key", "kv-key-refused"],
+    "/kv/{namespace_id}/settings": ["kv-settings"],
     "/login": ["login", "login-refused", "login-kept", "setup-pending"],
     "/nodes": ["nodes", "nodes-weak"],
     "/nodes/sandbox": ["nodes-sandbox"],
     "/nodes/{node_id}": ["node", "node-weak"],
+    "/r2": ["r2-none"],
+    "/r2/{bucket}": ["r2-empty", "r2-bucket"],
+    "/r2/{bucket}/delete": ["r2-not-empty"],
+    "/r2/{bucket}/object/delete": ["r2-object-delete"],
     "/setup": ["setup", "setup-refused", "setup-used", "setup-wrong"],
     "/tokens": ["tokens", "tokens-refused", "token-created"],
     "/tokens/{token_id}/revoke": ["token-revoke"],
@@ -29,14 +37,23 @@ LOOKED_AT = {
     "/workers/{name}/delete": ["delete-refused"],
     "/workers/{name}/deployments": ["deployments"],
     "/workers/{name}/edit": ["editor", "editor-preview", "editor-changes", "editor-logged-out"],
+    "/workers/{name}/logs": ["logs"],
+    "/workers/{name}/metrics": ["metrics"],
     "/workers/{name}/settings": ["settings", "settings-variables", "settings-dialog"],
+    "/workers/{name}/triggers": ["triggers-none", "triggers"],
     "/workers/{name}/variables/edit": ["variable-edit"],
     "/workers/{name}/variables/new": ["variable-new", "variable-refused"],
     "/workers/{name}/versions": ["versions"],
     "/workers/{name}/versions/{version_id}": ["version"],
 }
-# Answers that are no page: a redirect, a part of a page, or nothing at all.
-NO_PAGES = {"/session", "/workers/{name}/deployments/{deployment_id}/progress"}
+# Answers that are no page: a redirect, a download, a part of a page, or nothing at all.
+NO_PAGES = {
+    "/r2/{bucket}/object",
+    "/session",
+    "/workers/{name}/deployments/{deployment_id}/progress",
+    "/workers/{name}/logs/stream",
+    "/workers/{name}/triggers/runs",
+}
 # Pages that any path may answer with.
 ANYWHERE = ["problem-404", "database-away", "database-away-kept", "form-kept", "palette"]
 

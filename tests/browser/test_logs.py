@@ -32,3 +32,6 @@ def test_requests_appear_as_they_happen(page: Page, ada: Eye, platform: Platform
     page.reload()
     expect(page.get_by_role("rowheader", name="GET /seen").first).to_be_visible()
     ada.look(page, "logs")
+    page.goto("/workers/looked-at/metrics")
+    expect(page.get_by_text("Requests", exact=True).first).to_be_visible()
+    ada.look(page, "metrics")

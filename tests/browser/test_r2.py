@@ -56,6 +56,8 @@ def test_a_bucket_from_its_making_to_its_end(page: Page, ada: Eye, tmp_path: Pat
         folder = key.rpartition("/")[0]
         page.goto(f"/r2/clicked-files?prefix={folder}{'/' if folder else ''}")
         page.get_by_role("link", name=f"Delete {key.rpartition('/')[2]}…").click()
+        if key == note.name:
+            ada.look(page, "r2-object-delete")
         page.get_by_role("button", name="Delete the object").click()
         expect(page.get_by_text("is deleted.")).to_be_visible()
     page.goto("/r2/clicked-files/delete")

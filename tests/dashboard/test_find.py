@@ -31,12 +31,15 @@ def test_without_a_search_everything_is_listed(
 def test_a_worker_is_found_by_a_part_of_its_name(
     ada: TestClient, make_script: Callable[..., None]
 ) -> None:
-    make_script("shop", "shop-old", "blog", "new")
-    assert [label for label, _ in found(ada.get("/find?search=sho").text)] == ["shop-old", "shop"]
-    exact = found(ada.get("/find?search=shop").text)
-    assert exact[0] == ("shop", "/workers/shop")
-    assert ("Settings of shop", "/workers/shop/settings") in exact
-    assert ("shop-old", "/workers/shop-old") in exact
+    make_script("stall", "stall-old", "blog", "new")
+    assert [label for label, _ in found(ada.get("/find?search=stal").text)] == [
+        "stall-old",
+        "stall",
+    ]
+    exact = found(ada.get("/find?search=stall").text)
+    assert exact[0] == ("stall", "/workers/stall")
+    assert ("Settings of stall", "/workers/stall/settings") in exact
+    assert ("stall-old", "/workers/stall-old") in exact
     assert ("new", "/workers/-new") in found(ada.get("/find?search=new").text)
 
 

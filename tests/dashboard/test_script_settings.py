@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.accounts.models import Account
-from api.deployments import flows
+from api.deployments import flows, revisions
 from api.scripts import service as scripts
 from api.scripts.scaling import Scaling
 
@@ -99,3 +99,25 @@ def test_what_will_not_do_is_explained_beside_its_field(
     assert f'<a href="#{field}">{said}' in refused.text
     assert typed in refused.text
     assert _stored(session, account) == Scaling()
+
+
+def test_a_limit_of_cpu_is_saved_as_a_version(
+    ada: TestClient, session: Session, account: Account, deploy: Callable[..., str]
+) -> None:
+    deploy("shop")
+    refused = ada.post("/workers/shop/limits", data={"cpu_ms": "900000"})
+    assert refused.status_code == 422
+    assert "CPU time is 1 to 300,000 ms." in refused.text
+    assert 'value="900000"' in refused.text
+
+    saved = ada.post("/workers/shop/limits", data={"cpu_ms": "1500"})
+    assert saved.headers["location"] == "/workers/shop/settings"
+    page = ada.get("/workers/shop/settings").text
+    assert "Saved. Version 2 goes to every node now." in page
+    assert re.search(r'name="cpu_ms"[^>]* value="1500"', page)
+
+    ada.post("/workers/shop/limits", data={"cpu_ms": ""})
+    session.expire_all()
+    assert revisions.running(session, scripts.get(session, account, "shop")).options == {
+        "limits": {}
+    }

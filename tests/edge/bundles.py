@@ -38,6 +38,8 @@ class Bundle:
     assets: dict[str, bytes] | None = None
     """Static files by path."""
     assets_config: Json = field(default_factory=dict)
+    cpu_ms: int | None = None
+    """`limits.cpu_ms` of the version."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -78,6 +80,7 @@ class Bundle:
             "bindings": self.bindings,
             "version_id": self.version_id,
             "script_name": "my-app",
+            "cpu_ms": self.cpu_ms,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None
             else None,

@@ -18,11 +18,10 @@ NEXT_VERSION = "2099-01-01"
 
 def other_runtime(folder: Path) -> Path:
     """The runtime under another version."""
-    program = folder / "workerd"
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec echo "workerd {NEXT_VERSION}"\n'
-        f'exec {find_runtime().workerd} "$@"\n'
-    )
+    program, pinned = folder / "workerd", find_runtime().workerd
+    said = f'#!/bin/sh\n[ "$1" = --version ] && exec echo "workerd {NEXT_VERSION}"\n'
+    # Behind what the shell reads: the agent looks for compatibility flags in the binary's bytes.
+    program.write_bytes(f'{said}exec {pinned} "$@"\n'.encode() + pinned.read_bytes())
     program.chmod(0o755)
     return program
 

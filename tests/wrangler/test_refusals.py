@@ -43,7 +43,7 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
     ("config", "words"),
     [
         pytest.param(VECTORS, "CACHE of type vectorize", id="vectorize"),
-        pytest.param({"r2_buckets": [{"binding": "FILES", "bucket_name": "files"}]}, "R2", id="r2"),
+        pytest.param({"ai": {"binding": "AI"}}, "AI of type ai", id="ai"),
         pytest.param(
             {"queues": {"producers": [{"binding": "JOBS", "queue": "jobs"}]}}, "Queues", id="queue"
         ),

@@ -92,6 +92,8 @@ class Cell:
         """Why it cannot be started now."""
         self.blocked = False
         """Not started for a while, because it was killed again and again."""
+        self.cpu_ms: int | None = None
+        """What its version asks for as the limit of its CPU."""
         self.tells = False
         """It was seen to tell its invocations."""
         self.patient = False

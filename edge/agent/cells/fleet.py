@@ -178,9 +178,18 @@ class Fleet:
         paths = self._cell_paths(record)
         listener = await self._sockets.bind(_socket_name(record), f"unix:{paths.main}")
         cell = Cell(record, paths, listener, self._paths.root)
+        cell.cpu_ms = self._cpu_ms(record)
         self._known[cell.name] = cell
         cell.output.listener = lambda line: self.hear is not None and self.hear(cell, line)
         return cell
+
+    def _cpu_ms(self, record: CellRecord) -> int | None:
+        """What the version of a recorded cell asks for, as far as the node still knows that version."""
+        slot = self._state.slot(record.script_id)
+        known = [slot.live, *slot.desired.versions] if slot else []
+        specs = [one.spec for one in known if one and one.version_id == record.version_id]
+        found = specs[0].get("cpu_ms") if specs and isinstance(specs[0], dict) else None
+        return found if isinstance(found, int) else None
 
     def take_over(self, cell: Cell, identity: Identity) -> bool:
         """Adopt the process that an earlier agent started for this cell, if it still lives."""

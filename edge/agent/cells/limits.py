@@ -32,6 +32,8 @@ class Limits:
     """RLIMIT_DATA."""
     anonymous_bytes: int
     cpu_seconds: float
+    cpu_seconds_max: float
+    """Of a version that asks for more than `cpu_seconds`."""
     idle_sockets: int
     memory_mib: int
 
@@ -43,6 +45,7 @@ class Limits:
             data_bytes=idle.data_bytes + budget + RESERVE_BYTES,
             anonymous_bytes=idle.anonymous_bytes + budget + RESIDENT_MARGIN_BYTES,
             cpu_seconds=settings.cell_cpu_seconds,
+            cpu_seconds_max=max(settings.cell_cpu_seconds_max, settings.cell_cpu_seconds),
             idle_sockets=idle.sockets,
             memory_mib=settings.cell_memory_mib,
         )
@@ -52,6 +55,12 @@ class Limits:
         """It has the same heap: more only makes a collection of it take longer."""
         budget, cpu = settings.store_memory_mib, settings.store_cpu_seconds
         return cls.of(replace(settings, cell_memory_mib=budget, cell_cpu_seconds=cpu), idle)
+
+    def cpu_seconds_of(self, wanted_ms: int | None) -> float:
+        """Of a cell whose version asks for so much."""
+        return (
+            self.cpu_seconds if wanted_ms is None else min(wanted_ms / 1000, self.cpu_seconds_max)
+        )
 
     def fixed_at_start(self) -> dict[str, int]:
         """What a running cell keeps: other values here mean that it should be exchanged."""

@@ -112,7 +112,7 @@ class Watch:
             # The script's own start, which has a time limit of its own. With a connection it has
             # begun with a request that waited, before it came to the probe of its start.
             run.began = run.wrote = self._cpu
-        limit = self._limits.cpu_seconds
+        limit = self._limits.cpu_seconds_of(self.cell.cpu_ms)
         if self._cpu - run.began < limit:
             return False
         # One connection is the request that spins, another one the probe's.
