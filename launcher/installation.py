@@ -30,7 +30,14 @@ OLDEST_NODE_FOR_NPM = (18, 0)
 
 # Program → its Debian package.
 TO_RUN = {"haproxy": "haproxy", "bwrap": "bubblewrap"}
-TO_TEST = {**TO_RUN, "chromium": "chromium", "wrk": "wrk"}
+TO_TEST = {
+    **TO_RUN,
+    "chromium": "chromium",
+    "wrk": "wrk",
+    # For the client of Lambda that tests/aws/client.py compiles.
+    "g++": "g++",
+    "curl-config": "libcurl4-openssl-dev",
+}
 
 
 def ensure(*, testing: bool = False) -> None:

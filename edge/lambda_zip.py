@@ -1,0 +1,105 @@
+"""Packs a version for AWS Lambda: its modules as they were uploaded, beside the adapter that runs them.
+
+The same version always becomes the same bytes, so that Lambda itself can tell that nothing changed.
+"""
+
+import hashlib
+import hmac
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from edge.runtime.stores import BY_BINDING
+from edge.spec import BARE_BINDING_TYPES, FILE_BINDING_TYPES, Binding, Spec, SpecError
+
+ADAPTER = Path(__file__).parent / "lambda"
+EXCEPTION_PAGE = Path(__file__).parent / "agent" / "front" / "pages" / "1101.html"
+
+HANDLER = "index.handler"
+# The variable with the key to the secrets; adapter: version.js.
+KEY_VARIABLE = "VERSION_KEY"
+
+_NONCE_BYTES = 12
+# The oldest time that a ZIP can name.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o644 << 16
+_PACKAGE = {"type": "module"}
+
+
+def pack(spec: Spec, files: Mapping[str, bytes], key: bytes) -> bytes:
+    """The ZIP of a version; `files` is content by digest, `key` (32 bytes) seals its secrets.
+
+    Raises SpecError for what cannot run there.
+    """
+    entries = {path.name: path.read_bytes() for path in ADAPTER.glob("*.js")}
+    entries["package.json"] = _json(_PACKAGE)
+    entries["1101.html"] = EXCEPTION_PAGE.read_bytes()
+    secrets = {one.name: one.value for one in spec.bindings if one.type == "secret_text"}
+    if secrets:
+        entries["secrets.sealed"] = _sealed(_json(secrets), key)
+    entries["version.json"] = _json(_version(spec, sealed=bool(secrets)))
+    entries |= {_file(digest): files[digest] for digest in spec.digests()}
+    return _zip(entries)
+
+
+def _version(spec: Spec, *, sealed: bool) -> dict[str, object]:
+    if not spec.main_module:
+        raise SpecError("A version of static assets alone has no script that Lambda could run.")
+    modules = [
+        {"name": one.name, "type": one.type, "file": _file(one.digest)} for one in spec.modules
+    ]
+    return {
+        "version_id": spec.version_id,
+        "script_name": spec.script_name,
+        "syntax": spec.syntax,
+        "main_module": spec.main_module,
+        "compatibility_date": spec.compatibility_date,
+        "compatibility_flags": list(spec.compatibility_flags),
+        # A service-worker script comes alone; its main module is the only one.
+        "modules": [
+            one for one in modules if spec.syntax == "modules" or one["name"] == spec.main_module
+        ],
+        "bindings": [_binding(one) for one in spec.bindings],
+        "sealed": sealed,
+    }
+
+
+def _binding(binding: Binding) -> dict[str, object]:
+    told: dict[str, object] = {"name": binding.name, "type": binding.type}
+    if binding.type in BY_BINDING or binding.type in BARE_BINDING_TYPES:
+        raise SpecError(
+            f"Binding {binding.name} of type {binding.type} cannot be offered on AWS Lambda yet."
+        )
+    if binding.type in FILE_BINDING_TYPES:
+        return {**told, "file": _file(str(binding.value))}
+    return told if binding.type == "secret_text" else {**told, "value": binding.value}
+
+
+def _file(digest: str) -> str:
+    return f"files/{digest.removeprefix('sha256:')}"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sealed(text: bytes, key: bytes) -> bytes:
+    """AES-256-GCM. The nonce follows from the text: the same secrets are the same bytes, and other
+    secrets under the same key never share a nonce."""
+    nonce = hmac.digest(key, b"nonce\0" + text, hashlib.sha256)[:_NONCE_BYTES]
+    return nonce + AESGCM(key).encrypt(nonce, text, None)
+
+
+def _zip(entries: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(entries):
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.external_attr, entry.create_system = _MODE, 3
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, entries[name])
+    return packed.getvalue()
