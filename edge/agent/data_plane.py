@@ -26,9 +26,11 @@ from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.hearing import Hearing
 from edge.agent.records.meters import Meters
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
+from edge.agent.records.stored_logs import StoredLogs
 from edge.agent.scaling import Scaling
 from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
@@ -68,14 +70,13 @@ class DataPlane:
         self._files = FrontFiles(paths.front)
         admin = Admin(paths.front_socket)
         self._front_log = FrontLog(paths.front_log)
-        bundles = Bundles(paths.modules)
+        self.bundles = bundles = Bundles(paths.modules)
         assets = AssetFolders(paths.assets, bundles)
         idle = idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell)
         limits, store_limits = Limits.of(settings, idle), Limits.of_store(settings, idle)
         confinement = Confinement(sandbox, paths)
         self.background = Background()
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
-        self.bundles = bundles
         self.sockets = Sockets(paths)
         self.front = Front(self._files, admin, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
@@ -145,7 +146,12 @@ class DataPlane:
 
         self.scheduled = Scheduled(self.state, self.fleet, self.background)
         self.tails = Tails(self.fleet, self.deployer)
-        self.recorder.listener = self.tails.hear_request
+        self.stored_logs = StoredLogs(
+            state=self.state,
+            fleet=self.fleet,
+            spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
+        )
+        self.recorder.listener = Hearing(self.fleet, (self.tails, self.stored_logs)).hear_request
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
@@ -170,6 +176,7 @@ class DataPlane:
         await self._open_front()
         self._front_log.open(self.recorder.take)
         self.background.run(self.recorder.collect(), "records")
+        self.background.run(self.stored_logs.collect(), "stored logs")
         self.background.run(self.sockets.watch(), "keeper")
         for role in self.egress.roles:
             self.background.run(self.egress.watch(role), role)
@@ -195,6 +202,7 @@ class DataPlane:
         self._front_log.close()
         with contextlib.suppress(OSError):
             await self.recorder.flush()
+            await self.stored_logs.flush(0)
         self.fleet.forget()
         self.stores.forget()
         self.haproxy.forget()

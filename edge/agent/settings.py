@@ -55,6 +55,8 @@ class Settings:
     """CPU a cell may use without letting anything else happen in it."""
     spool_mib: int
     """Request records on the disk while the control plane is away; beyond it the oldest go."""
+    log_spool_mib: int
+    """As `spool_mib`, of stored logs."""
     store_memory_mib: int
     """As `cell_memory_mib`, of a store."""
     store_cpu_seconds: float
@@ -90,6 +92,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
+        log_spool_mib=int(_positive(environ, "SKERRY_LOG_SPOOL_MIB", 64)),
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
         store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),

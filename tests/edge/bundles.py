@@ -38,6 +38,8 @@ class Bundle:
     assets: dict[str, bytes] | None = None
     """Static files by path."""
     assets_config: Json = field(default_factory=dict)
+    observability: Json | None = None
+    """What of it is stored, as the control plane sends it."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -78,6 +80,7 @@ class Bundle:
             "bindings": self.bindings,
             "version_id": self.version_id,
             "script_name": "my-app",
+            "observability": self.observability,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None
             else None,
