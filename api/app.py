@@ -25,6 +25,7 @@ from api.deployments.endpoints import (
 )
 from api.envelope import Failure
 from api.kv import endpoints as kv
+from api.logs import endpoints as logs
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
 from api.r2 import endpoints as r2, objects as r2_objects
@@ -88,6 +89,7 @@ def create_app() -> FastAPI:
         r2_objects.router,
         graphql.router,
         s3_keys.router,
+        logs.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -23,6 +23,7 @@ from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge, Unavailable
 from api.invocations import ingestion
+from api.logs import ingestion as log_ingestion
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
@@ -105,6 +106,7 @@ def create_gateway() -> FastAPI:
     app.post("/edge/v1/modules")(get_modules)
     app.post("/edge/v1/reports")(report)
     app.put("/edge/v1/batches/{batch_id}")(take_batch)
+    app.put("/edge/v1/logs/{batch_id}")(take_logs)
     app.post("/edge/v1/tails")(get_tails)
     app.post("/edge/v1/tail-events")(take_events)
     return app
@@ -192,6 +194,18 @@ def take_batch(
     """Store request records. The same batch may come again: then it was taken before."""
     batch = ingestion.read(content)
     return {"taken": ingestion.take(session, node.id, str(batch_id), batch)}
+
+
+def take_logs(
+    batch_id: UUID,
+    content: Annotated[bytes, Depends(batch_content)],
+    credentials: Credentials,
+) -> dict[str, Any]:
+    """Store what scripts printed and threw. The same batch may come again."""
+    with transaction() as session:
+        node_id = calling_node(session, credentials).id
+    batch = log_ingestion.read(content)
+    return {"taken": log_ingestion.take(node_id, str(batch_id), batch)}
 
 
 class KnownTails(BaseModel):

@@ -42,6 +42,7 @@ class NodePaths:
             self.front,
             self.cells,
             self.spool,
+            self.log_spool,
             self.stores,
             self.locks,
         )
@@ -146,6 +147,11 @@ class NodePaths:
     def spool(self) -> Path:
         """Records that the control plane has not taken yet."""
         return self.root / "spool"
+
+    @property
+    def log_spool(self) -> Path:
+        """Stored logs that the control plane has not taken yet."""
+        return self.root / "log-spool"
 
     @property
     def cells(self) -> Path:

@@ -9,6 +9,7 @@ import api.d1.models
 import api.deployments.models
 import api.invocations.models
 import api.kv.models
+import api.logs.models
 import api.nodes.models
 import api.r2.models
 import api.s3.models

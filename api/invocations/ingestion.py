@@ -75,11 +75,7 @@ class _Minute:
 def read(content: bytes) -> Batch:
     """Raises Refused for what is no batch."""
     try:
-        with gzip.open(io.BytesIO(content)) as packed:
-            text = packed.read(UNPACKED_BYTES_MAX + 1)
-        if len(text) > UNPACKED_BYTES_MAX:
-            raise Refused(f"A batch has at most {UNPACKED_BYTES_MAX:,} bytes.")
-        batch = Batch.model_validate_json(text)
+        batch = Batch.model_validate_json(unpacked(content))
     except (OSError, EOFError, zlib.error, ValidationError) as error:
         raise Refused(f"This is no batch of request records: {str(error)[:500]}") from error
     if batch.columns != COLUMNS:
@@ -87,15 +83,18 @@ def read(content: bytes) -> Batch:
     return batch
 
 
+def unpacked(content: bytes) -> bytes:
+    """The JSON of a batch. Raises Refused, OSError, EOFError or zlib.error."""
+    with gzip.open(io.BytesIO(content)) as packed:
+        text = packed.read(UNPACKED_BYTES_MAX + 1)
+    if len(text) > UNPACKED_BYTES_MAX:
+        raise Refused(f"A batch has at most {UNPACKED_BYTES_MAX:,} bytes.")
+    return text
+
+
 def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     """Store a batch; False when it was taken before, and then nothing changes."""
-    fresh = session.execute(
-        insert(ingested_batches)
-        .values(node_id=node_id, batch_id=batch_id, ingested_at=now())
-        .on_conflict_do_nothing()
-        .returning(ingested_batches.c.batch_id)
-    ).first()
-    if fresh is None:
+    if not first_time(session, node_id, batch_id):
         return False
     latest = now() + AHEAD_MAX
     requests = [(_time(one[0]), one) for one in batch.requests]
@@ -103,8 +102,19 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     _roll_up(session, node_id, requests)
     _store(session, node_id, requests)
     _measure(session, node_id, batch.measures)
-    _count_losses(session, node_id, batch.lost)
+    count_losses(session, node_id, batch.lost)
     return True
+
+
+def first_time(session: Session, node_id: str, batch_id: str) -> bool:
+    """Whether a batch of this id was not taken before; from here on it was."""
+    fresh = session.execute(
+        insert(ingested_batches)
+        .values(node_id=node_id, batch_id=batch_id, ingested_at=now())
+        .on_conflict_do_nothing()
+        .returning(ingested_batches.c.batch_id)
+    ).first()
+    return fresh is not None
 
 
 def _time(at_us: int) -> datetime:
@@ -192,7 +202,8 @@ def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
         )
 
 
-def _count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:
+def count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:
+    """Add to what a node had to drop, by reason."""
     for reason, records in sorted(lost.items()):
         statement = insert(losses).values(
             node_id=node_id, reason=reason, records=records, last_at=now()

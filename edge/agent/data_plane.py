@@ -26,9 +26,11 @@ from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.hearing import Hearing
 from edge.agent.records.meters import Meters
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
+from edge.agent.records.stored_logs import StoredLogs
 from edge.agent.scaling import Scaling
 from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
@@ -148,7 +150,12 @@ class DataPlane:
         )
         self.scheduled = Scheduled(self.state, self.fleet, self.background)
         self.tails = Tails(self.fleet, self.deployer)
-        self.recorder.listener = self.tails.hear_request
+        self.stored_logs = StoredLogs(
+            state=self.state,
+            fleet=self.fleet,
+            spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
+        )
+        self.recorder.listener = Hearing(self.fleet, (self.tails, self.stored_logs)).hear_request
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
@@ -173,6 +180,7 @@ class DataPlane:
         await self._open_front()
         self._front_log.open(self.recorder.take)
         self.background.run(self.recorder.collect(), "records")
+        self.background.run(self.stored_logs.collect(), "stored logs")
         self.background.run(self.sockets.watch(), "keeper")
         for role in self.egress.roles:
             self.background.run(self.egress.watch(role), role)
@@ -199,6 +207,7 @@ class DataPlane:
         self._front_log.close()
         with contextlib.suppress(OSError):
             await self.recorder.flush()
+            await self.stored_logs.flush(0)
         self.fleet.forget()
         self.stores.forget()
         self.haproxy.forget()

@@ -120,7 +120,11 @@ class Node:
         )
         self._credential = credential
         self._plane.background.run(self._puller.run(), "pull")
-        self._plane.background.run(self._plane.recorder.ship(self._gateway), "ship records")
+        self._plane.background.run(
+            self._plane.recorder.shipping.run(self._gateway.ship), "ship records"
+        )
+        logs = self._plane.stored_logs.shipping.run(self._gateway.ship_logs)
+        self._plane.background.run(logs, "ship logs")
         self._plane.background.run(self._plane.tails.follow(self._gateway), "follow tails")
         self._plane.background.run(self._plane.tails.send(self._gateway), "send tails")
         await self._server.start()

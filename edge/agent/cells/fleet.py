@@ -17,6 +17,7 @@ from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
 from edge.agent.doors import Doors
+from edge.agent.observability import observed, without
 from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
@@ -107,6 +108,11 @@ class Fleet:
         """Whether only one cell of it may run at a time, and it is exchanged for a deploy only."""
         slot = self._state.slot(script_id)
         return slot is not None and slot.live is not None and bool(slot.live.owned)
+
+    def observed(self, script_id: str) -> bool:
+        """Whether what it does is stored: then its cells tell it, whoever looks."""
+        slot = self._state.slot(script_id)
+        return slot is not None and slot.live is not None and observed(slot.live) is not None
 
     def known(self, name: str) -> Cell | None:
         """The cell of that name, also one that was removed a moment ago: the front's last lines
@@ -316,7 +322,7 @@ class Fleet:
         if slot is None:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
-        tailed = script_id in self.tailed and not version.owned
+        tailed = self._tells(script_id, version)
         stores = await self._store_doors(slot, spec)
         build = Build(
             spec,
@@ -362,8 +368,15 @@ class Fleet:
         return Mount(self._assets.folder(spec.assets.manifest), ASSETS_FOLDER)
 
     def _digest(self, script_id: str, version: Version) -> str:
-        tailed = script_id in self.tailed and not version.owned
-        return build_digest(self._runtime, self._limits, version.spec, self._confinement, tailed)
+        # A script with objects in its process is not exchanged because somebody wants to know more.
+        tailed = self._tells(script_id, version) and not version.owned
+        spec = without(version.spec)
+        return build_digest(self._runtime, self._limits, spec, self._confinement, tailed)
+
+    def _tells(self, script_id: str, version: Version) -> bool:
+        """Whether a cell that is built now tells every invocation."""
+        looked_at = script_id in self.tailed and not version.owned
+        return looked_at or observed(version) is not None
 
     def _date(self, spec: Spec) -> str:
         return effective_date(spec.compatibility_date, self._newest_date)
