@@ -35,6 +35,7 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
+from api.telemetry import endpoints as telemetry
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -88,6 +89,7 @@ def create_app() -> FastAPI:
         r2_objects.router,
         graphql.router,
         s3_keys.router,
+        telemetry.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):
