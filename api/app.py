@@ -36,6 +36,7 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
+from api.telemetry import endpoints as telemetry
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -90,6 +91,7 @@ def create_app() -> FastAPI:
         graphql.router,
         s3_keys.router,
         logs.router,
+        telemetry.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.clock import now
 from api.crons import service as crons
@@ -69,6 +69,19 @@ class ModulesIn(BaseModel):
     digests: list[str] = Field(max_length=1000)
 
 
+class CertificateIn(BaseModel):
+    """A certificate that the node shows somebody."""
+
+    name: str = Field(max_length=200)
+    ends_at: AwareDatetime
+
+
+class ConditionIn(BaseModel):
+    disk_total_bytes: int = Field(ge=0, lt=2**62)
+    disk_free_bytes: int = Field(ge=0, lt=2**62)
+    certificates: list[CertificateIn] = Field([], max_length=1000)
+
+
 class ReportIn(BaseModel):
     generation: int = Field(ge=0, le=GENERATION_MAX)
     agent_version: str = ""
@@ -78,6 +91,7 @@ class ReportIn(BaseModel):
     agent_url: str | None = None
     slots: list[SlotReportIn] = []
     runs: list[RunReportIn] = []
+    condition: ConditionIn | None = None
 
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -259,6 +273,8 @@ def _note(node: Node, body: ReportIn) -> None:
     node.runtime_version = body.runtime_version
     node.runtime_compatibility_date = body.runtime_compatibility_date
     node.sandbox = body.sandbox
+    if body.condition:
+        node.condition = body.condition.model_dump(mode="json")
     if body.agent_url:
         node.agent_url = service.checked_agent_url(body.agent_url)
 

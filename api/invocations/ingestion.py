@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import func
+from sqlalchemy import Table, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from api.clock import now
 from api.errors import Refused
 from api.invocations import partitions
 from api.invocations.histogram import bucket_of
-from api.invocations.models import ingested_batches, invocations, losses, measures, rollups
+from api.invocations.models import ingested_batches, invocations, losses, measures, rollups, totals
 
 # What nodes send (edge/agent/records/attribution.py), in this order.
 COLUMNS = [
@@ -164,9 +164,29 @@ def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, 
         )
     ]
     for part in _parts(rows):
-        statement = insert(rollups).values(part)
-        added = {name: rollups.c[name] + statement.excluded[name] for name in vars(_Minute())}
-        session.execute(statement.on_conflict_do_update(constraint=rollups.primary_key, set_=added))
+        _add(session, rollups, part)
+    _add_up(session, rows)
+
+
+def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+    """The same without the minute and the version."""
+    sums: dict[tuple[str, ...], dict[str, Any]] = {}
+    keys = [column.name for column in totals.primary_key]
+    for row in rows:
+        found = sums.setdefault(
+            tuple(row[name] for name in keys),
+            {**{name: row[name] for name in keys}, **vars(_Minute())},
+        )
+        for name in vars(_Minute()):
+            found[name] += row[name]
+    for part in _parts([sums[key] for key in sorted(sums)]):
+        _add(session, totals, part)
+
+
+def _add(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
+    statement = insert(table).values(rows)
+    added = {name: table.c[name] + statement.excluded[name] for name in vars(_Minute())}
+    session.execute(statement.on_conflict_do_update(constraint=table.primary_key, set_=added))
 
 
 def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from api.clock import now
-from api.invocations.models import ingested_batches, measures, rollups
+from api.invocations.models import ingested_batches, measures, rollups, totals
+from api.scripts.models import Script
 from api.settings import settings
 
 DAYS_AHEAD = 2
@@ -50,6 +51,8 @@ def expire(session: Session) -> list[str]:
     rolled_up = now() - timedelta(days=settings().rollup_retention_days)
     session.execute(delete(rollups).where(rollups.c.minute < rolled_up))
     session.execute(delete(measures).where(measures.c.minute < rolled_up))
+    gone_scripts = select(Script.id).where(Script.deleted_at < rolled_up)
+    session.execute(delete(totals).where(totals.c.script_id.in_(gone_scripts)))
     taken = ingested_batches.c.ingested_at < now() - BATCHES_KEPT
     session.execute(delete(ingested_batches).where(taken))
     return gone

@@ -132,13 +132,6 @@ class DataPlane:
             ),
             background=self.background,
         )
-        self.recorder = Recorder(
-            spool=Spool(paths.spool, settings.spool_mib * MIB),
-            state=self.state,
-            fleet=self.fleet,
-            front=self.front,
-            meters=Meters(self.fleet),
-        )
         self.scaling = Scaling(
             settings=settings,
             state=self.state,
@@ -149,6 +142,18 @@ class DataPlane:
             background=self.background,
         )
         self.scheduled = Scheduled(self.state, self.fleet, self.background)
+        self._observe()
+
+    def _observe(self) -> None:
+        """The parts that say what happens."""
+        paths, settings = self._paths, self._settings
+        self.recorder = Recorder(
+            spool=Spool(paths.spool, settings.spool_mib * MIB),
+            state=self.state,
+            fleet=self.fleet,
+            front=self.front,
+            meters=Meters(self.fleet),
+        )
         self.tails = Tails(self.fleet, self.deployer)
         self.stored_logs = StoredLogs(
             state=self.state,

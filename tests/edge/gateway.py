@@ -377,6 +377,7 @@ class _Requests(BaseHTTPRequestHandler):
             "agent_url",
             "slots",
             "runs",
+            "condition",
         }, report
         entries = report["slots"]
         assert isinstance(entries, list)

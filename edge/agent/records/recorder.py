@@ -19,6 +19,7 @@ from edge.agent.records.attribution import COLUMNS, Record, record
 from edge.agent.records.meters import Measure, Meters
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
+from edge.agent.records.totals import Totals
 from edge.agent.state import Slot, State
 
 COLLECT_SECONDS = 1.0
@@ -40,7 +41,7 @@ class Recorder:
         self._state = state
         self._fleet = fleet
         self._front = front
-        self._meters = meters
+        self.meters = meters
         self._lines: list[str] = []
         self._measures: list[Measure] = []
         self._lost: Counter[str] = Counter()
@@ -48,6 +49,7 @@ class Recorder:
         """Since the agent started, by reason."""
         self.total = 0
         self.shipping = Shipping(spool, self._lose)
+        self.totals = Totals()
         self.listener: Listener | None = None
         """Hears of every request as it is recorded."""
 
@@ -87,8 +89,8 @@ class Recorder:
     async def flush(self) -> None:
         """Raises OSError when the disk does not take them; then they are lost, and counted."""
         lines, self._lines = self._lines, []
-        if self._meters.due():
-            self._measures += self._meters.sample()
+        if self.meters.due():
+            self._measures += self.meters.sample()
         requests = self._attributed(lines)
         measures, self._measures = self._measures, []
         lost, self._lost = self._lost, Counter()
@@ -126,6 +128,7 @@ class Recorder:
             if line is None or entry is None:
                 continue
             found.append(entry)
+            self.totals.add(entry)
             if self.listener:
                 self.listener(line, entry)
         self._lose("unreadable", unreadable)
