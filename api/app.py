@@ -28,6 +28,7 @@ from api.kv import endpoints as kv
 from api.logs import endpoints as logs
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
+from api.queues import endpoints as queues, messages as queue_messages
 from api.r2 import endpoints as r2, objects as r2_objects
 from api.rendering import render_problems
 from api.s3 import endpoints as s3_keys
@@ -88,6 +89,9 @@ def create_app() -> FastAPI:
         r2.router,
         r2.data_router,
         r2_objects.router,
+        queues.router,
+        queues.data_router,
+        queue_messages.router,
         graphql.router,
         s3_keys.router,
         logs.router,

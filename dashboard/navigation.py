@@ -10,6 +10,7 @@ _GROUPS = {
     "Storage": [
         ("/kv", "KV", "kv"),
         ("/r2", "R2 buckets", "bucket"),
+        ("/queues", "Queues", "queue"),
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),

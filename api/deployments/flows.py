@@ -30,6 +30,7 @@ from api.errors import (
     SecretNotFound,
     VersionNotFound,
 )
+from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.versions import checking, service as versions
@@ -62,11 +63,12 @@ def upload_and_deploy(
     subdomain: bool | None = None,
     must_be_new: bool = False,
     cron_triggers: Sequence[str] = (),
+    consumes: Sequence[str] = (),
 ) -> Deployed:
     """Upload a version and send all traffic to it; the script is made if there is none.
 
     `subdomain` switches the live URL on or off in the same step; None leaves it as it is.
-    `cron_triggers` are set for a new script.
+    `cron_triggers` are set for a new script, which consumes the queues called `consumes`.
     """
     scripts.check_name(name)
 
@@ -88,6 +90,7 @@ def upload_and_deploy(
             triggered_by=upload.triggered_by,
             by=by,
         )
+        queues.consume_all(session, script, consumes)
         return Deployed(script, version, deployment)
 
     if must_be_new:
@@ -98,7 +101,13 @@ def upload_and_deploy(
 
 
 def create_worker(
-    account_id: str, name: str, upload: Upload, *, by: Actor, crons: Sequence[str] = ()
+    account_id: str,
+    name: str,
+    upload: Upload,
+    *,
+    by: Actor,
+    crons: Sequence[str] = (),
+    consumes: Sequence[str] = (),
 ) -> Deployed:
     """Make a script from a template, live at once, or leave nothing behind; waits for the nodes.
 
@@ -113,6 +122,7 @@ def create_worker(
         subdomain=True,
         must_be_new=True,
         cron_triggers=crons,
+        consumes=consumes,
     )
     if deployed.deployment and _failures(deployments.await_rollouts(deployed.deployment.id)):
         raise ScriptRejected(remove_failed(account_id, name, by=by))
@@ -134,6 +144,7 @@ def remove_failed(account_id: str, name: str, *, by: Actor) -> str:
             )
         said = f"{failed[0].target.name} could not start it: {failed[0].reason}"
         made = deployment.shares[0][0].options.get("made", []) if deployment else []
+        queues.leave_script(session, script, force=True)
         _remove(session, script)
         resources.remove(session, account_id, made)
     deployments.await_withdrawal(script.id)
@@ -369,11 +380,15 @@ def rename_subdomain(account: Account, subdomain: str) -> None:
                 rollout_service.roll_out(session, script, deployment)
 
 
-def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
-    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes."""
+def delete_script(account_id: str, name: str, *, by: Actor, force: bool = False) -> list[Rollout]:
+    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes.
+
+    Raises ScriptConsumes for the consumer of a queue unless `force` is given.
+    """
     del by  # the audit log will want it
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
+        queues.leave_script(session, script, force=force)
         _remove(session, script)
     return deployments.await_withdrawal(script.id)
 

@@ -14,6 +14,7 @@ from api.deployments import service as deployments
 from api.errors import NotSupported, Problem
 from api.kv import service as kv
 from api.nodes import stores
+from api.queues import service as queues
 from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
@@ -28,16 +29,19 @@ STORAGE: dict[str, Check] = {
     "kv_namespace": kv.check_binding,
     "d1": d1.check_binding,
     "r2_bucket": r2.check_binding,
+    "queue": queues.check_binding,
 }
 MAKE: dict[str, Callable[[Session, str, str, str], object]] = {
     "kv_namespace": kv.create,
     "d1": d1.create,
     "r2_bucket": r2.make,
+    "queue": queues.make,
 }
 REMOVE: dict[str, Callable[[Session, str, str], None]] = {
     "kv_namespace": kv.remove,
     "d1": d1.remove,
     "r2_bucket": r2.remove,
+    "queue": queues.remove,
 }
 
 

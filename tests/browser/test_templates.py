@@ -381,6 +381,29 @@ def file_drop(site: Site) -> None:
     assert site.get(path).status_code == 404
 
 
+@journey(
+    "queue",
+    curl_says='"status":"/jobs/',
+    edit=("There is no such page.", "No page of that name."),
+    path="/none",
+    shows="No page of that name.",
+)
+def queue(site: Site) -> None:
+    made = site.client.post("/jobs", content="three short words")
+    assert made.status_code == 202
+    status = made.json()["status"]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (done := site.get(status)).status_code == 404:
+        assert time.monotonic() < deadline, "the consumer was never given the job"
+        time.sleep(0.2)
+    assert (done.json()["words"], done.json()["attempts"]) == (3, 1)
+    assert site.client.post("/jobs", content="").status_code == 400
+    page = site.open()
+    page.get_by_label("Text").fill("it works in the browser too")
+    page.get_by_role("button", name="Queue it").click()
+    expect(page.get_by_role("status")).to_have_text("6 words.", timeout=30_000)
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

@@ -24,6 +24,11 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "storage/kv/namespaces"): {"title": "another"},
     ("POST", "r2/buckets"): {"name": "another"},
     ("POST", "skerry/access_keys"): {"name": "laptop"},
+    ("POST", "queues"): {"queue_name": "another"},
+    ("PATCH", "queues/{queue_id}"): {"settings": {"delivery_paused": True}},
+    ("PUT", "queues/{queue_id}"): {"settings": {"delivery_delay": 5}},
+    ("POST", "queues/{queue}/consumers"): {"type": "http_pull"},
+    ("PUT", "queues/{queue_id}/consumers/{consumer_id}"): {"type": "http_pull"},
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
@@ -294,7 +299,7 @@ def test_broken_settings(world: World, settings: str) -> None:
 def test_a_path_of_cloudflares_that_is_not_there_says_so(world: World) -> None:
     for path, words in [
         ("r2/buckets/x/sippy", "This part of R2 is"),
-        ("queues/x/messages", "Queues are"),
+        ("queues/x/other", "This part of Queues is"),
         ("anything/else", "This part of Cloudflare's API is"),
     ]:
         status, code, message = world.owner.refusal("POST", path)
