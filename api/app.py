@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from api import graphql
 from api.accounts import endpoints as accounts
 from api.assets import endpoints as assets
+from api.comparison import endpoints as comparison
 from api.crons import endpoints as crons
 from api.d1 import endpoints as d1, files as d1_files
 from api.db import DB
@@ -35,6 +36,7 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
+from api.targets import endpoints as targets
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -88,6 +90,8 @@ def create_app() -> FastAPI:
         r2_objects.router,
         graphql.router,
         s3_keys.router,
+        targets.router,
+        comparison.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -13,6 +13,7 @@ import api.nodes.models
 import api.r2.models
 import api.s3.models
 import api.scripts.models
+import api.targets.models
 import api.versions.models  # noqa: F401 - each import registers its tables
 from api.db import Model
 from api.settings import settings
