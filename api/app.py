@@ -26,6 +26,7 @@ from api.deployments.endpoints import (
 )
 from api.envelope import Failure
 from api.kv import endpoints as kv
+from api.logs import endpoints as logs
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
 from api.r2 import endpoints as r2, objects as r2_objects
@@ -37,6 +38,7 @@ from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
 from api.targets import endpoints as targets
+from api.telemetry import endpoints as telemetry
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -92,6 +94,8 @@ def create_app() -> FastAPI:
         s3_keys.router,
         targets.router,
         comparison.router,
+        logs.router,
+        telemetry.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.clock import now
 from api.crons import service as crons
@@ -23,6 +23,7 @@ from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge, Unavailable
 from api.invocations import ingestion
+from api.logs import ingestion as log_ingestion
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
@@ -68,6 +69,19 @@ class ModulesIn(BaseModel):
     digests: list[str] = Field(max_length=1000)
 
 
+class CertificateIn(BaseModel):
+    """A certificate that the node shows somebody."""
+
+    name: str = Field(max_length=200)
+    ends_at: AwareDatetime
+
+
+class ConditionIn(BaseModel):
+    disk_total_bytes: int = Field(ge=0, lt=2**62)
+    disk_free_bytes: int = Field(ge=0, lt=2**62)
+    certificates: list[CertificateIn] = Field([], max_length=1000)
+
+
 class ReportIn(BaseModel):
     generation: int = Field(ge=0, le=GENERATION_MAX)
     agent_version: str = ""
@@ -77,6 +91,7 @@ class ReportIn(BaseModel):
     agent_url: str | None = None
     slots: list[SlotReportIn] = []
     runs: list[RunReportIn] = []
+    condition: ConditionIn | None = None
 
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -105,6 +120,7 @@ def create_gateway() -> FastAPI:
     app.post("/edge/v1/modules")(get_modules)
     app.post("/edge/v1/reports")(report)
     app.put("/edge/v1/batches/{batch_id}")(take_batch)
+    app.put("/edge/v1/logs/{batch_id}")(take_logs)
     app.post("/edge/v1/tails")(get_tails)
     app.post("/edge/v1/tail-events")(take_events)
     return app
@@ -194,6 +210,18 @@ def take_batch(
     return {"taken": ingestion.take(session, node.id, str(batch_id), batch)}
 
 
+def take_logs(
+    batch_id: UUID,
+    content: Annotated[bytes, Depends(batch_content)],
+    credentials: Credentials,
+) -> dict[str, Any]:
+    """Store what scripts printed and threw. The same batch may come again."""
+    with transaction() as session:
+        node_id = calling_node(session, credentials).id
+    batch = log_ingestion.read(content)
+    return {"taken": log_ingestion.take(node_id, str(batch_id), batch)}
+
+
 class KnownTails(BaseModel):
     known: list[str] = []
 
@@ -245,6 +273,8 @@ def _note(node: Node, body: ReportIn) -> None:
     node.runtime_version = body.runtime_version
     node.runtime_compatibility_date = body.runtime_compatibility_date
     node.sandbox = body.sandbox
+    if body.condition:
+        node.condition = body.condition.model_dump(mode="json")
     if body.agent_url:
         node.agent_url = service.checked_agent_url(body.agent_url)
 

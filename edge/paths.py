@@ -42,7 +42,9 @@ class NodePaths:
             self.front,
             self.cells,
             self.spool,
+            self.log_spool,
             self.stores,
+            self.locks,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,6 +95,11 @@ class NodePaths:
         return self.stores / account_id / kind
 
     @property
+    def locks(self) -> Path:
+        """A file for each piece of storage that one process at a time may open."""
+        return self.root / "locks"
+
+    @property
     def keeper_socket(self) -> Path:
         return self.sockets / "keeper.sock"
 
@@ -140,6 +147,11 @@ class NodePaths:
     def spool(self) -> Path:
         """Records that the control plane has not taken yet."""
         return self.root / "spool"
+
+    @property
+    def log_spool(self) -> Path:
+        """Stored logs that the control plane has not taken yet."""
+        return self.root / "log-spool"
 
     @property
     def cells(self) -> Path:

@@ -8,6 +8,8 @@ from edge.runtime.stores import BY_BINDING
 from edge.wire import Fields, WireError
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Names a folder.
+_STORAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 MODULE_TYPES = frozenset({"esm", "cjs", "text", "data", "json", "wasm"})
 FILE_BINDING_TYPES = frozenset({"wasm_module", "text_blob", "data_blob"})
@@ -32,7 +34,7 @@ class Binding:
     type: str
     value: object
     """A string for text and secrets, any JSON for `json` and `version_metadata`, the id of what it
-    leads to for storage, else a digest."""
+    leads to for storage, a class of the script's for Durable Objects, else a digest."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,17 @@ class Assets:
     """Digest of a JSON object of digests by path."""
     config: Mapping[str, object]
     """As workerd's `AssetsService.config` wants it."""
+
+
+@dataclass(frozen=True)
+class ObjectClass:
+    """A class of the script's whose instances are Durable Objects."""
+
+    class_name: str
+    namespace_id: str
+    """Of all its objects, whatever the class is called in this version."""
+    sqlite: bool
+    """Whether they may use SQL."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,11 @@ class Spec:
     assets: Assets | None = None
     cpu_ms: int | None = None
     """CPU it may use without letting anything else happen; None leaves it to the node."""
+    objects: tuple[ObjectClass, ...] = ()
+
+    def owned(self) -> tuple[str, ...]:
+        """The ids of all storage that only a cell of this script may open, and only one at a time."""
+        return tuple(one.namespace_id for one in self.objects)
 
     def digests(self) -> frozenset[str]:
         """Every file that goes into the configuration of its cell."""
@@ -84,7 +102,17 @@ def read_spec(source: object) -> Spec:
         bindings=fields.objects("bindings", _binding),
         assets=_assets(fields),
         cpu_ms=fields.optional_whole_number("cpu_ms"),
+        objects=fields.objects("objects", _object_class) if fields.get("objects") else (),
     )
+
+
+def owned_by(spec: object) -> tuple[str, ...]:
+    """What `Spec.owned` says, of a spec as it came: empty also for one that cannot be read, which
+    has no cell."""
+    try:
+        return read_spec(spec).owned()
+    except (WireError, SpecError):
+        return ()
 
 
 def _assets(spec: Fields) -> Assets | None:
@@ -121,6 +149,13 @@ def _module(fields: Fields) -> Module:
     return Module(name=name, type=kind, digest=digest_field(fields, "digest"))
 
 
+def _object_class(fields: Fields) -> ObjectClass:
+    namespace_id = fields.text("namespace_id")
+    if not _STORAGE_ID.fullmatch(namespace_id):
+        raise WireError(f"{fields.where}.namespace_id must be 32 hex digits")
+    return ObjectClass(fields.text("class_name"), namespace_id, fields.get("sqlite") is True)
+
+
 def _binding(fields: Fields) -> Binding:
     name, kind = fields.text("name"), fields.text("type")
     value: object
@@ -130,6 +165,8 @@ def _binding(fields: Fields) -> Binding:
         value = fields.get("json")
     elif kind == "version_metadata":
         value = {key: fields.optional_text(key) or "" for key in ("id", "tag", "timestamp")}
+    elif kind == "durable_object_namespace":
+        value = fields.text("class_name")
     elif kind in BARE_BINDING_TYPES:
         value = None
     elif kind in FILE_BINDING_TYPES:

@@ -4,16 +4,19 @@ from alembic import context
 from sqlalchemy import create_engine, text
 
 import api.accounts.models
+import api.alerts.models
 import api.bindings.models
 import api.d1.models
 import api.deployments.models
 import api.invocations.models
 import api.kv.models
+import api.logs.models
 import api.nodes.models
 import api.r2.models
 import api.s3.models
 import api.scripts.models
 import api.targets.models
+import api.telemetry.models
 import api.versions.models  # noqa: F401 - each import registers its tables
 from api.db import Model
 from api.settings import settings

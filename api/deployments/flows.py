@@ -79,6 +79,7 @@ def upload_and_deploy(
             script.subdomain_enabled = subdomain
         if cron_triggers:
             crons.replace_triggers(session, script, list(cron_triggers))
+        scripts.observe(script, upload.options.get("observability"))
         version = versions.store(session, script, prepared, start, by=by)
         deployment = deployments.deploy(
             session,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import func
+from sqlalchemy import Table, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from api.clock import now
 from api.errors import Refused
 from api.invocations import partitions
 from api.invocations.histogram import bucket_of
-from api.invocations.models import ingested_batches, invocations, losses, measures, rollups
+from api.invocations.models import ingested_batches, invocations, losses, measures, rollups, totals
 
 # What nodes send (edge/agent/records/attribution.py), in this order.
 COLUMNS = [
@@ -75,11 +75,7 @@ class _Minute:
 def read(content: bytes) -> Batch:
     """Raises Refused for what is no batch."""
     try:
-        with gzip.open(io.BytesIO(content)) as packed:
-            text = packed.read(UNPACKED_BYTES_MAX + 1)
-        if len(text) > UNPACKED_BYTES_MAX:
-            raise Refused(f"A batch has at most {UNPACKED_BYTES_MAX:,} bytes.")
-        batch = Batch.model_validate_json(text)
+        batch = Batch.model_validate_json(unpacked(content))
     except (OSError, EOFError, zlib.error, ValidationError) as error:
         raise Refused(f"This is no batch of request records: {str(error)[:500]}") from error
     if batch.columns != COLUMNS:
@@ -87,15 +83,18 @@ def read(content: bytes) -> Batch:
     return batch
 
 
+def unpacked(content: bytes) -> bytes:
+    """The JSON of a batch. Raises Refused, OSError, EOFError or zlib.error."""
+    with gzip.open(io.BytesIO(content)) as packed:
+        text = packed.read(UNPACKED_BYTES_MAX + 1)
+    if len(text) > UNPACKED_BYTES_MAX:
+        raise Refused(f"A batch has at most {UNPACKED_BYTES_MAX:,} bytes.")
+    return text
+
+
 def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     """Store a batch; False when it was taken before, and then nothing changes."""
-    fresh = session.execute(
-        insert(ingested_batches)
-        .values(node_id=node_id, batch_id=batch_id, ingested_at=now())
-        .on_conflict_do_nothing()
-        .returning(ingested_batches.c.batch_id)
-    ).first()
-    if fresh is None:
+    if not first_time(session, node_id, batch_id):
         return False
     latest = now() + AHEAD_MAX
     requests = [(_time(one[0]), one) for one in batch.requests]
@@ -103,8 +102,19 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     _roll_up(session, node_id, requests)
     _store(session, node_id, requests)
     _measure(session, node_id, batch.measures)
-    _count_losses(session, node_id, batch.lost)
+    count_losses(session, node_id, batch.lost)
     return True
+
+
+def first_time(session: Session, node_id: str, batch_id: str) -> bool:
+    """Whether a batch of this id was not taken before; from here on it was."""
+    fresh = session.execute(
+        insert(ingested_batches)
+        .values(node_id=node_id, batch_id=batch_id, ingested_at=now())
+        .on_conflict_do_nothing()
+        .returning(ingested_batches.c.batch_id)
+    ).first()
+    return fresh is not None
 
 
 def _time(at_us: int) -> datetime:
@@ -154,9 +164,29 @@ def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, 
         )
     ]
     for part in _parts(rows):
-        statement = insert(rollups).values(part)
-        added = {name: rollups.c[name] + statement.excluded[name] for name in vars(_Minute())}
-        session.execute(statement.on_conflict_do_update(constraint=rollups.primary_key, set_=added))
+        _add(session, rollups, part)
+    _add_up(session, rows)
+
+
+def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+    """The same without the minute and the version."""
+    sums: dict[tuple[str, ...], dict[str, Any]] = {}
+    keys = [column.name for column in totals.primary_key]
+    for row in rows:
+        found = sums.setdefault(
+            tuple(row[name] for name in keys),
+            {**{name: row[name] for name in keys}, **vars(_Minute())},
+        )
+        for name in vars(_Minute()):
+            found[name] += row[name]
+    for part in _parts([sums[key] for key in sorted(sums)]):
+        _add(session, totals, part)
+
+
+def _add(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
+    statement = insert(table).values(rows)
+    added = {name: table.c[name] + statement.excluded[name] for name in vars(_Minute())}
+    session.execute(statement.on_conflict_do_update(constraint=table.primary_key, set_=added))
 
 
 def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
@@ -192,7 +222,8 @@ def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
         )
 
 
-def _count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:
+def count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:
+    """Add to what a node had to drop, by reason."""
     for reason, records in sorted(lost.items()):
         statement = insert(losses).values(
             node_id=node_id, reason=reason, records=records, last_at=now()

@@ -57,6 +57,21 @@ rollups = Table(
     Index("ix_rollups_minute", "minute"),
 )
 
+# All requests there ever were of a script on a node: what only grows, as a counter must.
+totals = Table(
+    "totals",
+    Model.metadata,
+    Column("script_id", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True),  # of the duration: histogram.py
+    Column("requests", BigInteger, nullable=False),
+    Column("cold", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+)
+
 # What the processes of a version used in one minute on one node.
 measures = Table(
     "measures",

@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
@@ -79,6 +80,8 @@ class Node(Target):
     runtime_version: Mapped[str] = mapped_column(default="")
     runtime_compatibility_date: Mapped[str] = mapped_column(default="")
     sandbox: Mapped[str] = mapped_column(default="none")
+    # `disk_total_bytes`, `disk_free_bytes` of its folder, and its `certificates`; {} until it says so.
+    condition: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
 
     __mapper_args__ = {"polymorphic_identity": "node"}
 

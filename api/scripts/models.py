@@ -8,7 +8,7 @@ from api import ids
 from api.accounts.models import Account
 from api.clock import now
 from api.db import Model
-from api.scripts import scaling
+from api.scripts import observability, scaling
 
 
 class Script(Model):
@@ -40,6 +40,12 @@ class Script(Model):
     def scaling(self) -> scaling.Scaling:
         """What its nodes are told of its cells."""
         return scaling.stored(self.settings)
+
+    def observed(self, asked: Any) -> observability.Observed | None:
+        """What is stored of its invocations. `asked` is what its version says, which counts as long
+        as the script itself says nothing."""
+        own = self.settings.get("observability")
+        return observability.read(asked if own is None else own)
 
     __table_args__ = (
         Index(

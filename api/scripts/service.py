@@ -13,7 +13,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.errors import BodyInvalid, ScriptNameInvalid, ScriptNotFound
 from api.pagination import Listing, Page, paginate
-from api.scripts import scaling
+from api.scripts import observability, scaling
 from api.scripts.models import Script
 
 # Cloudflare's rule; 63 is the length of a DNS label, since the name begins the live URL.
@@ -94,7 +94,16 @@ def change_settings(script: Script, changes: dict[str, Any]) -> bool:
     # Encoding refuses half a surrogate pair, which JSON can hold and nothing could ever show again.
     if len(json.dumps(changes, ensure_ascii=False).encode()) > SETTINGS_SIZE_MAX:
         raise BodyInvalid(f"Settings have at most {SETTINGS_SIZE_MAX:,} bytes.")
-    before = script.scaling
+    if complaint := observability.complaint(changes.get("observability")):
+        raise BodyInvalid(complaint)
+    before = script.scaling, script.settings.get("observability")
     script.settings = scaling.merged(script.settings, changes)
     script.modified_at = now()
-    return script.scaling != before
+    return (script.scaling, script.settings.get("observability")) != before
+
+
+def observe(script: Script, asked: Any) -> None:
+    """A deploy with `observability` in its configuration decides for the script, one without it
+    takes back what was decided before."""
+    kept = {key: value for key, value in script.settings.items() if key != "observability"}
+    script.settings = kept if asked is None else {**kept, "observability": asked}

@@ -69,6 +69,8 @@ class Upload:
     assets: Assets | None = None
     """Static files, once `wanted_assets` is resolved."""
     makes: tuple[NewResource, ...] = ()
+    source_maps: list[UploadedModule] = field(default_factory=list)
+    """For the stacks of exceptions; no node ever gets them."""
     warnings: list[str] = field(default_factory=list)
 
     @property

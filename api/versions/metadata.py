@@ -10,6 +10,7 @@ from typing import Any
 from api.bindings.kinds import check_bindings
 from api.clock import now
 from api.errors import NotSupported, ScriptRejected, TooLarge, UploadMalformed
+from api.scripts import observability
 from api.settings import settings
 from api.versions.assets import WantedAssets, read_wanted
 from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
@@ -84,6 +85,7 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
         keep_bindings=_strings(metadata, "keep_bindings"),
         compatibility_date=date_text,
         compatibility_flags=flags,
+        source_maps=[part for part in parts if part.type == SOURCE_MAP],
         message=_text(annotations, "workers/message", 1000),
         tag=_text(annotations, "workers/tag", 100),
         triggered_by=_text(annotations, "workers/triggered_by", 100) or "upload",
@@ -199,6 +201,8 @@ def _options(metadata: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, _KEPT_OPTIONS[key]):
             raise UploadMalformed(f"`{key}` must be {_WORDS_OF_TYPE[_KEPT_OPTIONS[key]]}.")
     check_limits(options.get("limits", {}))
+    if complaint := observability.complaint(options.get("observability")):
+        raise UploadMalformed(complaint)
     return options
 
 

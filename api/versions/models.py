@@ -53,6 +53,18 @@ class VersionModule(Model):
     module: Mapped[Module] = relationship(lazy="joined", innerjoin=True)
 
 
+class SourceMap(Model):
+    """Where in its sources a module of a version comes from; named as wrangler uploads it."""
+
+    __tablename__ = "source_maps"
+
+    version_id: Mapped[str] = mapped_column(
+        ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("modules.digest"), index=True)
+
+
 class Version(Model):
     """A bundle with its bindings: immutable, numbered, addressed by digest.
 
@@ -87,6 +99,9 @@ class Version(Model):
     script: Mapped[Script] = relationship(lazy="joined", innerjoin=True)
     modules: Mapped[list[VersionModule]] = relationship(
         order_by=VersionModule.position, lazy="selectin", passive_deletes=True
+    )
+    source_maps: Mapped[list[SourceMap]] = relationship(
+        order_by=SourceMap.name, lazy="select", passive_deletes=True
     )
     bindings: Mapped[list[Binding]] = relationship(
         order_by=Binding.position, lazy="selectin", passive_deletes=True

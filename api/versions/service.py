@@ -18,9 +18,9 @@ from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.versions import checking
 from api.versions.assets import Assets
-from api.versions.bundle import Upload, UploadedModule
+from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
 from api.versions.limits import cpu_ms_of
-from api.versions.models import AssetFile, Module, Version, VersionModule
+from api.versions.models import AssetFile, Module, SourceMap, Version, VersionModule
 
 # An upload inserts its modules and its version in one transaction; a day is far beyond any.
 UNREFERENCED_FOR = timedelta(days=1)
@@ -88,6 +88,10 @@ def store(
                 name=module.name, position=position, type=module.type, digest=module.digest
             )
         )
+    maps = {one.name: one for one in upload.source_maps}
+    for name, one in maps.items():
+        digest = store_content(session, one.content)
+        version.source_maps.append(SourceMap(name=name, digest=digest))
     version.bindings = [Binding.of(b, position) for position, b in enumerate(upload.bindings)]
     session.add(version)
     session.flush()
@@ -135,7 +139,21 @@ def as_upload(session: Session, version: Version) -> Upload:
         compatibility_flags=version.compatibility_flags,
         options=version.options,
         assets=assets_of(version),
+        source_maps=[
+            UploadedModule(one.name, SOURCE_MAP, content(session, one.digest))
+            for one in version.source_maps
+        ],
     )
+
+
+def source_maps(session: Session, version_id: str) -> dict[str, bytes]:
+    """Contents by name of a version's source maps; empty for a version that is not there."""
+    query = (
+        select(SourceMap.name, Module.content)
+        .join(Module, Module.digest == SourceMap.digest)
+        .where(SourceMap.version_id == version_id)
+    )
+    return {row.name: row.content for row in session.execute(query)}
 
 
 def assets_of(version: Version) -> Assets | None:
@@ -172,6 +190,7 @@ def contents(session: Session, digests: list[str], limit_bytes: int) -> dict[str
 def spec(version: Version) -> dict[str, Any]:
     """What a cell is built from. Secrets are in it: it goes to a node over TLS and nowhere else."""
     digests = {module.name: module.digest for module in version.modules}
+    observed = version.script.observed(version.options.get("observability"))
     modules = [
         {
             "name": module.name,
@@ -193,6 +212,7 @@ def spec(version: Version) -> dict[str, Any]:
         "script_name": version.script.name,
         "assets": version.assets,
         "cpu_ms": cpu_ms_of(version.options),
+        "observability": observed and observed.as_json(),
     }
 
 
@@ -219,6 +239,7 @@ def prune_modules(session: Session) -> int:
     session.execute(_unused_files())
     referenced = or_(
         exists().where(VersionModule.digest == Module.digest),
+        exists().where(SourceMap.digest == Module.digest),
         exists().where(AssetFile.digest == Module.digest),
         exists().where(AssetFile.manifest == Module.digest),
     )

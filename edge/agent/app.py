@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -77,6 +78,7 @@ def create_app(
     status: Callable[[], dict[str, object]],
     schedule: Callable[[Event], None],
     passage: Passage,
+    metrics: Route,
 ) -> Starlette:
     async def push(request: Request) -> Response:
         _authorize(request, push_key)
@@ -110,16 +112,27 @@ def create_app(
             Route(f"{PREFIX}/{{target:path}}", store, methods=["GET", "POST", "PUT", "DELETE"]),
             Route("/push", push, methods=["POST"]),
             Route("/scheduled", take_scheduled, methods=["POST"]),
+            metrics,
             Route("/status", show_status, methods=["GET"]),
         ],
         exception_handlers={RefusedError: _refuse},
     )
 
 
-def _authorize(request: Request, push_key: str) -> None:
+def metrics_route(figures: Callable[[], bytes], token: str) -> Route:
+    """The push key opens everything, so whoever only looks has a token of their own."""
+
+    async def show(request: Request) -> Response:
+        _authorize(request, token)
+        return Response(figures(), media_type=CONTENT_TYPE_LATEST)
+
+    return Route("/metrics", show, methods=["GET"])
+
+
+def _authorize(request: Request, key: str) -> None:
     given = request.headers.get("authorization", "")
-    if not hmac.compare_digest(given.encode(), f"Bearer {push_key}".encode()):
-        raise RefusedError(401, "The push key is missing or wrong.")
+    if not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+        raise RefusedError(401, "The key is missing or wrong.")
 
 
 async def _body(request: Request) -> bytes:

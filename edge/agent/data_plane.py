@@ -26,19 +26,23 @@ from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
+from edge.agent.hearing import Hearing
 from edge.agent.records.meters import Meters
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
+from edge.agent.records.stored_logs import StoredLogs
 from edge.agent.scaling import Scaling
 from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import State
+from edge.agent.stores.owned import Owned
 from edge.agent.stores.resting import Resting
 from edge.agent.stores.stores import ROLE as STORE_ROLE, Stores
 from edge.agent.stores.tickets import Tickets
 from edge.agent.tails import Tails
+from edge.agent.waking import Waking
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
@@ -68,14 +72,13 @@ class DataPlane:
         self._files = FrontFiles(paths.front)
         admin = Admin(paths.front_socket)
         self._front_log = FrontLog(paths.front_log)
-        bundles = Bundles(paths.modules)
-        assets = AssetFolders(paths.assets, bundles)
+        self.bundles = Bundles(paths.modules)
+        assets = AssetFolders(paths.assets, self.bundles)
         idle = idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell)
         limits, store_limits = Limits.of(settings, idle), Limits.of_store(settings, idle)
         confinement = Confinement(sandbox, paths)
         self.background = Background()
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
-        self.bundles = bundles
         self.sockets = Sockets(paths)
         self.front = Front(self._files, admin, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
@@ -91,6 +94,7 @@ class DataPlane:
             tickets=Tickets(paths.node_key.read_bytes()),
             background=self.background,
         )
+        self.owned = Owned(paths, self.state, confinement, settings.start_seconds)
         self.doors = Doors(paths, runtime, sandbox, self.egress, self.stores)
         self.fleet = Fleet(
             settings=settings,
@@ -100,18 +104,19 @@ class DataPlane:
             newest_date=newest_date,
             sockets=self.sockets,
             state=self.state,
-            bundles=bundles,
+            bundles=self.bundles,
             confinement=confinement,
             doors=self.doors,
             assets=assets,
             stores=self.stores,
+            owned=self.owned,
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
         self.store_watchdog = Watchdog(self.stores.running, store_limits)
         self.resting = Resting(self.store_watchdog, settings.idle_seconds)
         self.files = Files(
             state=self.state,
-            bundles=bundles,
+            bundles=self.bundles,
             assets=assets,
             fetch=fetch,
             background=self.background,
@@ -127,6 +132,21 @@ class DataPlane:
             ),
             background=self.background,
         )
+        self.scaling = Scaling(
+            settings=settings,
+            state=self.state,
+            fleet=self.fleet,
+            watchdog=self.watchdog,
+            deployer=self.deployer,
+            owned=self.owned,
+            background=self.background,
+        )
+        self.scheduled = Scheduled(self.state, self.fleet, self.background)
+        self._observe()
+
+    def _observe(self) -> None:
+        """The parts that say what happens."""
+        paths, settings = self._paths, self._settings
         self.recorder = Recorder(
             spool=Spool(paths.spool, settings.spool_mib * MIB),
             state=self.state,
@@ -134,18 +154,13 @@ class DataPlane:
             front=self.front,
             meters=Meters(self.fleet),
         )
-        self.scaling = Scaling(
-            settings=settings,
+        self.tails = Tails(self.fleet, self.deployer)
+        self.stored_logs = StoredLogs(
             state=self.state,
             fleet=self.fleet,
-            watchdog=self.watchdog,
-            deployer=self.deployer,
-            background=self.background,
+            spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
-
-        self.scheduled = Scheduled(self.state, self.fleet, self.background)
-        self.tails = Tails(self.fleet, self.deployer)
-        self.recorder.listener = self.tails.hear_request
+        self.recorder.listener = Hearing(self.fleet, (self.tails, self.stored_logs)).hear_request
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
@@ -170,6 +185,7 @@ class DataPlane:
         await self._open_front()
         self._front_log.open(self.recorder.take)
         self.background.run(self.recorder.collect(), "records")
+        self.background.run(self.stored_logs.collect(), "stored logs")
         self.background.run(self.sockets.watch(), "keeper")
         for role in self.egress.roles:
             self.background.run(self.egress.watch(role), role)
@@ -180,6 +196,7 @@ class DataPlane:
         self.background.run(self.store_watchdog.run(), "store watchdog")
         self.background.run(self.resting.run(), "resting stores")
         self.background.run(self.scaling.run(), "scaling")
+        self.background.run(Waking(self.state, self.fleet, self.owned).run(), "waking")
         await resume(self.state, self.fleet, self.deployer)
         self.files.prune_soon(self.fleet.draining)
         for slot in self.state.slots():
@@ -195,6 +212,7 @@ class DataPlane:
         self._front_log.close()
         with contextlib.suppress(OSError):
             await self.recorder.flush()
+            await self.stored_logs.flush(0)
         self.fleet.forget()
         self.stores.forget()
         self.haproxy.forget()

@@ -124,11 +124,52 @@ class Deployer:
         number = slot.number
         if number is None:
             raise StartError(f"This node has no free slot: all {self._settings.slots} are in use.")
-        cell = await self._fleet.create(slot.script_id, number, version)
-        slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
-        await self.take_turn(slot, cell, version)
+        if slot.live and slot.live.owned and version.owned:
+            slot = await self._replace(slot, number, version)
+        else:
+            cell = await self._fleet.create(slot.script_id, number, version)
+            slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
+            await self.take_turn(slot, cell, version)
         log.info("version_deployed", script_id=slot.script_id, version_id=version.version_id)
         return slot
+
+    async def _replace(self, slot: Slot, number: int, version: Version) -> Slot:
+        """Stop, then start, because two processes must not have one storage open: visitors wait at
+        the new cell's socket meanwhile. Raises StartError or FrontRefusedError, and then the version
+        before answers them."""
+        before = self._fleet.serving(slot.script_id)
+        cell = await self._fleet.create_idle(slot.script_id, number, version)
+        await self._add(cell)
+        # What is live stays the version before: its files are needed if this one does not start.
+        self._state.save_serving(slot, cell.record)
+        self._fleet.serve(cell)
+        for one in before:
+            self._fleet.retire(one)
+        await self._front.exchange(number, cell.name, [one.name for one in before])
+        await asyncio.gather(*(self._draining.end(one) for one in before))
+        for one in before:
+            self._background.run(self._draining.forget(one), f"forget {one.name}")
+        try:
+            await self._fleet.start(cell, version)
+        except StartError:
+            await self._bring_back(slot, cell, version)
+            raise
+        slot = replace(slot, live=version, state=SlotState.LIVE, reason=None, reported=False)
+        self._state.save([slot])
+        self.watch(cell, version)
+        return slot
+
+    async def _bring_back(self, slot: Slot, cell: Cell, version: Version) -> None:
+        """Let the version before answer whoever waits for one that does not start."""
+        earlier = slot.live or version
+        if earlier.version_id != version.version_id:
+            self._fleet.recast(cell, earlier)
+            self._state.save_serving(slot, cell.record)
+            try:
+                await self._fleet.start(cell, earlier)
+            except StartError as error:  # its guard goes on trying
+                log.error("version_not_back", script_id=slot.script_id, reason=str(error))
+        self.watch(cell, earlier)
 
     async def take_turn(self, slot: Slot, cell: Cell, version: Version) -> None:
         """New requests go to this cell from now on, and those before it drain. Raises
@@ -154,6 +195,9 @@ class Deployer:
             serving = self._fleet.serving(script_id)
             if slot and slot.live and serving:
                 number = serving[0].record.slot_number
+                if slot.live.owned:
+                    await self._replace(slot, number, slot.live)
+                    return
                 cell = await self._fleet.create(script_id, number, slot.live)
                 await self.take_turn(slot, cell, slot.live)
 
@@ -242,7 +286,14 @@ class Deployer:
             self._numbers.give_back(slot.number)
 
     async def _drain(self, cell: Cell) -> None:
-        await self._draining.drain(cell)
+        slot = self._state.slot(cell.record.script_id)
+        if slot and slot.live and slot.live.owned:
+            # The cell that has its turn cannot start before this one has ended.
+            await self._front.drain(cell.record.slot_number, cell.name)
+            await self._draining.end(cell)
+            await self._draining.forget(cell)
+        else:
+            await self._draining.drain(cell)
         self._free_number(cell.record.script_id)
         self._files.prune_soon(self._fleet.draining)
 

@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
+from edge.spec import owned_by
 from edge.wire import Fields, WireError
 
 _SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
@@ -17,6 +19,11 @@ class Version:
     percentage: float
     spec: object
     """As it came; read when a cell is built from it, so that a spec we cannot read loses nothing."""
+
+    @cached_property
+    def owned(self) -> tuple[str, ...]:
+        """The ids of the storage that only one cell of it may open: it is stopped, then started."""
+        return owned_by(self.spec)
 
     def as_json(self) -> dict[str, object]:
         return {

@@ -19,6 +19,9 @@ from edge.agent.settings import Settings
 POLL_SECONDS = 0.1
 # For a cell that was exchanged only because somebody looks.
 PATIENCE_SECONDS = 24 * 3600.0
+# While it ends, everybody waits for the one after it: for how long it may finish what is open, how long
+# it must have done nothing, and how long its process may take to end.
+HURRY_SECONDS, HURRY_LINGER_SECONDS, HURRY_END_SECONDS = 3.0, 0.1, 1.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -34,20 +37,35 @@ class Draining:
 
     async def drain(self, cell: Cell) -> None:
         """Wait until the cell is done, at most SKERRY_DRAIN_SECONDS, then end and forget it."""
-        number = cell.record.slot_number
-        await self._front.drain(number, cell.name)
-        if not await self._done(cell):
-            log.warning("sessions_cut", cell=cell.name, script_id=cell.record.script_id)
-            await self._front.end_sessions(number, cell.name)
+        await self._front.drain(cell.record.slot_number, cell.name)
+        seconds = PATIENCE_SECONDS if cell.patient else self._settings.drain_seconds
+        await self._finish(cell, seconds, self._settings.linger_seconds)
         cell.close()
         await cell.end()
-        await self._front.delete(number, cell.name)
+        await self.forget(cell)
+
+    async def end(self, cell: Cell) -> None:
+        """The same in a hurry, for one that must have ended before another one starts. It has to be
+        forgotten then."""
+        seconds = min(HURRY_SECONDS, self._settings.drain_seconds)
+        await self._finish(cell, seconds, min(HURRY_LINGER_SECONDS, self._settings.linger_seconds))
+        cell.close()
+        async with cell.starting:
+            await cell.end(HURRY_END_SECONDS)
+
+    async def forget(self, cell: Cell) -> None:
+        await self._front.delete(cell.record.slot_number, cell.name)
         await self._fleet.remove(cell)
 
-    async def _done(self, cell: Cell) -> bool:
-        """Whether it did nothing for SKERRY_LINGER_SECONDS before its time was up."""
+    async def _finish(self, cell: Cell, seconds: float, linger: float) -> None:
+        if not await self._done(cell, seconds, linger):
+            log.warning("sessions_cut", cell=cell.name, script_id=cell.record.script_id)
+            await self._front.end_sessions(cell.record.slot_number, cell.name)
+
+    async def _done(self, cell: Cell, seconds: float, linger: float) -> bool:
+        """Whether it did nothing for so long before its time was up."""
         now = worked = time.monotonic()
-        deadline = now + (PATIENCE_SECONDS if cell.patient else self._settings.drain_seconds)
+        deadline = now + seconds
         wanted = self._wanted_seconds(cell)
         while now < deadline:
             await asyncio.sleep(POLL_SECONDS)
@@ -55,7 +73,7 @@ class Draining:
             earlier, wanted = wanted, self._wanted_seconds(cell)
             if wanted - earlier > REST_SHARE * (now - before) or await self._connected(cell):
                 worked = now
-            elif now - worked >= self._settings.linger_seconds:
+            elif now - worked >= linger:
                 return True
         return False
 

@@ -85,6 +85,10 @@ class Gateway:
         """Hand over records, gzipped JSON. The same id twice counts once."""
         await self._send("PUT", f"/batches/{batch_id}", content=content)
 
+    async def ship_logs(self, batch_id: str, content: bytes) -> None:
+        """Hand over stored logs, gzipped JSON. The same id twice counts once."""
+        await self._send("PUT", f"/logs/{batch_id}", content=content)
+
     async def tailed(self, known: list[str]) -> list[str]:
         """The ids of the scripts that somebody tails: at once when they are not the known ones,
         else when that changes or after a while."""

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import structlog
 
-from edge.agent.app import Push, create_app
+from edge.agent import metrics
+from edge.agent.app import Push, create_app, metrics_route
+from edge.agent.condition import condition
 from edge.agent.credential import Credential, load_credential, tls_files
 from edge.agent.data_plane import DataPlane
 from edge.agent.enrolment import EnrolmentError, GatewayAwayError, enrol
@@ -17,7 +19,7 @@ from edge.agent.intake import Intake
 from edge.agent.pull import Puller
 from edge.agent.report import about, slot_report
 from edge.agent.server import ApiServer
-from edge.agent.settings import Settings
+from edge.agent.settings import AGENT_VERSION, Settings
 from edge.agent.state import Slot, SlotState
 from edge.agent.stores.passage import Passage
 from edge.paths import NodePaths
@@ -97,8 +99,10 @@ class Node:
             take=self._take,
             status=self._status,
             schedule=self._plane.scheduled.take,
-            passage=Passage(self._plane.stores),
+            passage=Passage(self._plane.stores, self._plane.owned),
+            metrics=metrics_route(self._figures().text, metrics.token(credential.push_key)),
         )
+        metrics.write_access(self._paths.root, credential.push_key, credential.ca)
         settings = self._settings
         self._server = ApiServer(app, settings.bind, settings.agent_port, certificate, key)
         self._gateway = Gateway(credential)
@@ -108,23 +112,46 @@ class Node:
             intake=self._intake,
             converge=self._plane.converge,
             incomplete=self._plane.files.incomplete,
-            about_node=about(
-                settings.advertise,
-                self._runtime.version,
-                self._newest_date,
-                self._sandbox.level,
-            ),
+            about_node=self._about,
             every=settings.pull_seconds,
             background=self._plane.background,
             scheduled=self._plane.scheduled,
         )
         self._credential = credential
         self._plane.background.run(self._puller.run(), "pull")
-        self._plane.background.run(self._plane.recorder.ship(self._gateway), "ship records")
+        self._plane.background.run(
+            self._plane.recorder.shipping.run(self._gateway.ship), "ship records"
+        )
+        logs = self._plane.stored_logs.shipping.run(self._gateway.ship_logs)
+        self._plane.background.run(logs, "ship logs")
         self._plane.background.run(self._plane.tails.follow(self._gateway), "follow tails")
         self._plane.background.run(self._plane.tails.send(self._gateway), "send tails")
         await self._server.start()
         log.info("agent_started", node_id=credential.node_id, port=settings.agent_port)
+
+    def _about(self) -> dict[str, object]:
+        return {
+            **about(
+                self._settings.advertise,
+                self._runtime.version,
+                self._newest_date,
+                self._sandbox.level,
+            ),
+            "condition": condition(self._paths),
+        }
+
+    def _figures(self) -> metrics.Figures:
+        return metrics.Figures(
+            self._paths,
+            self._plane.state,
+            self._plane.fleet,
+            self._plane.recorder,
+            {
+                "version": AGENT_VERSION,
+                "runtime": self._runtime.version,
+                "sandbox": self._sandbox.level,
+            },
+        )
 
     async def _enrolled(self) -> Credential:
         """The credential on disk, else a new one, however long the control plane takes."""

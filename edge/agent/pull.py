@@ -30,7 +30,7 @@ class Puller:
         intake: Intake,
         converge: Converge,
         incomplete: set[str],
-        about_node: Mapping[str, object],
+        about_node: Callable[[], Mapping[str, object]],
         every: float,
         background: Background,
         scheduled: Scheduled,
@@ -107,7 +107,7 @@ class Puller:
     async def _report(self) -> None:
         changed = unreported(self._state)
         runs = self._scheduled.finished()
-        newest = await self._gateway.report(report(self._state, changed, self._about_node, runs))
+        newest = await self._gateway.report(report(self._state, changed, self._about_node(), runs))
         self._state.mark_reported(changed)
         self._scheduled.mark_reported(runs)
         if newest > self._state.watermark():

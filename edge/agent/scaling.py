@@ -6,6 +6,7 @@ script, wants the CPU all the time when it is the bottleneck.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from edge.agent.front.front import FrontRefusedError
 from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, State
+from edge.agent.stores.owned import Owned
 
 LOOK_SECONDS = 1.0
+# A script whose next alarm is due within so many seconds is not stopped, nor within its idle time.
+ALARM_SECONDS = 60.0
 # At this share of running and waiting for a CPU, a cell has no time left; so often in a row.
 BUSY_SHARE, BUSY_LOOKS = 0.9, 3
 # One cell less if the rest would be used to this share only; so often in a row.
@@ -71,6 +75,7 @@ class Scaling:
         fleet: Fleet,
         watchdog: Watchdog,
         deployer: Deployer,
+        owned: Owned,
         background: Background,
     ) -> None:
         self._settings = settings
@@ -78,6 +83,7 @@ class Scaling:
         self._fleet = fleet
         self._watchdog = watchdog
         self._deployer = deployer
+        self._owned = owned
         self._background = background
         self._loads: dict[str, Load] = {}
         self._changing: set[str] = set()
@@ -112,9 +118,12 @@ class Scaling:
         if scaling.idle_seconds is not None:
             idle_seconds = scaling.idle_seconds
         most = scaling.max_cells or self._settings.max_cells
+        owns = self._fleet.owns_storage(script_id)
+        if owns:
+            most = 1
         cells = len(self._fleet.serving(script_id))
         if idle_seconds and now - load.rests_since >= idle_seconds:
-            self._change(script_id, self._rest(script_id))
+            self._change(script_id, self._pause(script_id) if owns else self._rest(script_id))
         elif cells > most or (cells > 1 and load.calm_looks >= CALM_LOOKS):
             self._change(script_id, self._shrink(script_id))
         elif cells < most and load.busy_looks >= BUSY_LOOKS:
@@ -148,6 +157,27 @@ class Scaling:
             cell = await self._fleet.create_idle(script_id, number, live)
             await self._deployer.take_turn(slot, cell, live)
             log.info("script_rests", script_id=script_id, script=slot.desired.name)
+
+    async def _pause(self, script_id: str) -> None:
+        """The same for one whose storage no second process may open: stopped, looked at, and ended
+        only if nobody is connected and no alarm is due. Who comes from then on waits at its socket."""
+        slot, live = self._live(script_id)
+        for cell in self._fleet.serving(script_id):
+            watch = self._watchdog.watch_of(cell)
+            if not slot or not live or not watch or cell.starting.locked():
+                continue
+            watch.process.send(signal.SIGSTOP)
+            try:
+                alarm = self._owned.next_alarm(slot.desired.account_id, script_id, live.owned)
+                soon = time.time() + min(ALARM_SECONDS, self._settings.idle_seconds)
+                needed = watch.connections() > 0 or (alarm is not None and alarm < soon)
+            except OSError:
+                needed = True
+            if needed:
+                watch.process.send(signal.SIGCONT)
+            else:
+                cell.rest()
+                log.info("script_rests", script_id=script_id, script=slot.desired.name)
 
     async def _grow(self, script_id: str) -> None:
         """One cell more beside those that serve."""

@@ -99,7 +99,7 @@ class Scheduled:
         outcome, reason = "canceled", "The Worker was withdrawn."
         cell = next(iter(self._fleet.serving(event.script_id)), None)
         if cell:
-            with cell.output.heard(lambda line: _note(logs, line)), _visiting(cell.paths.main):
+            with cell.output.heard(lambda line: _note(logs, line)), visiting(cell.paths.main):
                 outcome, reason = await self._deliver(cell, event)
         run = Run(
             run_id=event.run_id,
@@ -152,7 +152,7 @@ async def _answering(cell: Cell) -> bool:
 
 
 @contextlib.contextmanager
-def _visiting(main: Path) -> Iterator[None]:
+def visiting(main: Path) -> Iterator[None]:
     """A connection that asks nothing: a cell at rest is started for it as for any visitor, and is
     not at rest while it is there."""
     with socket.socket(socket.AF_UNIX) as connection:

@@ -58,10 +58,14 @@ class Settings:
     """The most that a version may ask for."""
     spool_mib: int
     """Request records on the disk while the control plane is away; beyond it the oldest go."""
+    log_spool_mib: int
+    """As `spool_mib`, of stored logs."""
     store_memory_mib: int
     """As `cell_memory_mib`, of a store."""
     store_cpu_seconds: float
     """CPU that a store may use for one thing, a D1 query for example, without doing anything else."""
+    cache_mib: int
+    """What the Cache API of all scripts may keep on the disk; beyond it the least used goes."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -94,8 +98,10 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         cell_cpu_seconds_max=_positive(environ, "SKERRY_CELL_CPU_SECONDS_MAX", 30),
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
+        log_spool_mib=int(_positive(environ, "SKERRY_LOG_SPOOL_MIB", 64)),
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
         store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),
+        cache_mib=int(_positive(environ, "SKERRY_CACHE_MIB", 512)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
 

@@ -187,6 +187,14 @@ class State:
         with self._db:
             self._db.execute("UPDATE cells SET phase = ? WHERE id = ?", (phase, cell.id))
 
+    def save_version(self, cell: CellRecord) -> None:
+        """The cell's socket stays, and a process of another version will be behind it."""
+        with self._db:
+            self._db.execute(
+                "UPDATE cells SET version_id = ?, digest = ? WHERE id = ?",
+                (cell.version_id, cell.digest, cell.id),
+            )
+
     def save_digests(self, cells: Iterable[CellRecord]) -> None:
         changes = [(cell.digest, cell.id) for cell in cells]
         with self._db:

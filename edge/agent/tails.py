@@ -19,6 +19,7 @@ from edge.agent.deployer import Deployer
 from edge.agent.front.front import FrontRefusedError
 from edge.agent.front.log import Line
 from edge.agent.gateway import Gateway, GatewayError
+from edge.agent.hearing import Event
 from edge.agent.records.attribution import Outcome, Record, outcome, shown_status
 
 SEND_SECONDS = 0.25
@@ -31,12 +32,8 @@ EVENTS_PER_SECOND = 500
 # What wrangler knows; the cell tells these itself.
 TOLD = {Outcome.OK: "ok", Outcome.EXCEPTION: "exception", Outcome.CANCELED: "canceled"}
 UNTOLD = {Outcome.EXCEEDED_CPU: "exceededCpu", Outcome.EXCEEDED_MEMORY: "exceededMemory"}
-MARK = b'"skerry-tail '
-_PREFIX = "skerry-tail "
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-Event = dict[str, object]
 
 
 class Tails:
@@ -47,25 +44,20 @@ class Tails:
         self._dropped: Counter[str] = Counter()
         self._second = 0
         self._heard: Counter[str] = Counter()
-        fleet.hear = self.hear_line
 
     # What happens
 
-    def hear_line(self, cell: Cell, line: bytes) -> bool:
-        """A line that a cell printed; whether it was one of the platform's own."""
-        told = MARK in line[:100]
-        if told:
-            cell.tells = True
-        if cell.record.script_id not in self._fleet.tailed:
-            return told
-        if told:
-            self._add(cell.record.script_id, cell.record.version_id, _told(line))
-        elif not cell.tells:
-            self._add(cell.record.script_id, cell.record.version_id, _printed(line))
-        return told
+    def wants(self, cell: Cell) -> bool:
+        return cell.record.script_id in self._fleet.tailed
 
-    def hear_request(self, line: Line, entry: Record) -> None:
-        """A request that the front has recorded."""
+    def told(self, cell: Cell, event: Event | None) -> None:
+        self._add(cell.record.script_id, cell.record.version_id, event)
+
+    def printed(self, cell: Cell, line: bytes) -> None:
+        if not cell.tells and self.wants(cell):
+            self._add(cell.record.script_id, cell.record.version_id, _printed(line))
+
+    def visited(self, line: Line, entry: Record) -> None:
         script_id, version_id = str(entry[2]), str(entry[4])
         if script_id not in self._fleet.tailed:
             return
@@ -73,7 +65,7 @@ class Tails:
         went = outcome(line, cell)
         if cell and cell.tells and went in TOLD:
             return
-        self._add(script_id, version_id, _visited(line, went))
+        self._add(script_id, version_id, event_of_visit(line, went))
 
     def _add(self, script_id: str, version_id: str, event: Event | None) -> None:
         second = int(time.monotonic())
@@ -109,8 +101,10 @@ class Tails:
         self._fleet.tailed = tailed
         for script_id in sorted(changed):
             cells = self._fleet.serving(script_id)
-            if not cells or self._fleet.holds_objects(script_id):
+            if not cells or self._fleet.owns_storage(script_id):
                 continue
+            if self._fleet.observed(script_id):
+                continue  # its cells tell everything already
             for cell in cells:
                 cell.patient = True  # nobody's WebSocket ends because somebody looks
             try:
@@ -135,15 +129,6 @@ class Tails:
                 self._dropped += dropped + Counter(str(one["script_id"]) for one in events)
 
 
-def _told(line: bytes) -> Event | None:
-    """The event in a line of the platform worker; None when it is cut off."""
-    try:
-        found = json.loads(json.loads(line)["message"].removeprefix(_PREFIX))
-    except (ValueError, KeyError, AttributeError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _printed(line: bytes) -> Event:
     text = line.decode(errors="replace")
     level, at = "log", time.time_ns() // 1_000_000
@@ -156,7 +141,8 @@ def _printed(line: bytes) -> Event:
     return _event("ok", at, None, [printed])
 
 
-def _visited(line: Line, went: Outcome) -> Event:
+def event_of_visit(line: Line, went: Outcome) -> Event:
+    """What the front knows of a request, as a cell would have told it."""
     headers = {"host": line.host, "cf-connecting-ip": line.client, "cf-ray": line.ray}
     asked = {
         "url": f"{line.scheme}://{line.host}{line.path}",

@@ -17,19 +17,50 @@ export default {
     return new Response("not found", { status: 404 });
   },
 
-  // Only while somebody tails the script. The agent reads it from standard output.
+  // When the script's logs are stored or somebody tails it. The agent reads it from standard output.
   tail(events) {
-    for (const event of events) console.log(TAIL + told(event));
+    for (const event of events) for (const line of told(event)) console.log(line);
   },
 };
 
-const TAIL = "skerry-tail ";
-// What the agent reads as one line; a script that logs more is shown without its logs.
-const LONGEST = 60000;
+// Of an event's JSON: what an invocation may log on Cloudflare.
+const LONGEST = 256 * 1024;
+// Of one of its lines, before the rest is cut off.
+const LONGEST_LINE = 64 * 1024;
+// Of the letters that go into one line of output.
+const PART = 48 * 1024;
+let last = 0;
 
 function told(event) {
+  let text = whole(event);
+  // A part must not end within a letter.
+  if (text.length > PART) text = text.replace(/[\u0080-\uffff]/g, escaped);
+  const count = Math.ceil(text.length / PART);
+  const id = ++last;
+  return Array.from(
+    { length: count },
+    (_, index) => `skerry-tail ${index + 1}/${count} ${id} ${text.slice(index * PART, (index + 1) * PART)}`,
+  );
+}
+
+function escaped(letter) {
+  return "\\u" + letter.charCodeAt(0).toString(16).padStart(4, "0");
+}
+
+function whole(event) {
   const text = JSON.stringify(event);
   if (text.length <= LONGEST) return text;
-  const logs = [{ message: ["[too long to be shown]"], level: "warn", timestamp: event.eventTimestamp }];
-  return JSON.stringify({ ...JSON.parse(text), logs, truncated: true });
+  const shortened = { ...JSON.parse(text), truncated: true };
+  const lines = shortened.logs ?? [];
+  shortened.logs = [];
+  if (JSON.stringify(shortened).length > LONGEST) shortened.exceptions = [];
+  let room = LONGEST - JSON.stringify(shortened).length;
+  for (const line of lines) {
+    const said = JSON.stringify(line);
+    const kept = said.length <= LONGEST_LINE ? line : { ...line, message: [said.slice(0, LONGEST_LINE) + " [cut off]"] };
+    room -= Math.min(said.length, LONGEST_LINE) + 200;
+    if (room < 0) break;
+    shortened.logs.push(kept);
+  }
+  return JSON.stringify(shortened);
 }

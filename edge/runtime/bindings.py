@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edge.runtime.messages import MODULES_SERVICE
 from edge.runtime.stores import BY_BINDING
 from edge.spec import Binding, Spec, text_of
 
@@ -21,7 +22,7 @@ def fill_bindings(
     says by binding where those lead that need storage. Without one they lead nowhere."""
     for slot, binding in zip(slots, spec.bindings, strict=True):
         slot.name = binding.name
-        if kind := BY_BINDING.get(binding.type):
+        if (kind := BY_BINDING.get(binding.type)) and kind.bind:
             kind.bind(slot, services.get(binding.name, INTERNET))
         else:
             _fill(slot, binding, files)
@@ -37,6 +38,10 @@ def _fill(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:
             slot.text = text_of(binding.name, files[str(binding.value)])
         case "data_blob":
             slot.data = files[str(binding.value)]
+        case "durable_object_namespace":
+            namespace = slot.init("durableObjectNamespace")
+            # Named, because the describer of `edge.check` has these bindings, too.
+            namespace.className, namespace.serviceName = str(binding.value), MODULES_SERVICE
         case "assets":
             service = slot.init("service")
             service.name, service.entrypoint = ASSETS_SERVICE, ASSETS_ENTRYPOINT

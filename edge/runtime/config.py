@@ -5,15 +5,16 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import messages
+from edge.runtime import caching, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
@@ -35,6 +36,7 @@ PLATFORM_SERVICE = "skerry-platform"
 RANGES_SERVICE = "skerry-ranges"
 DESCRIBE_SERVICE = "skerry-describe"
 THROWN_SERVICE = "skerry-thrown"
+UNCACHED_SERVICE = "skerry-uncached"
 DESCRIBE_MODULE = "__skerry_describe__.js"
 # What the platform's own workers run with; any date the pinned binary knows will do.
 PLATFORM_DATE = "2026-11-01"
@@ -79,6 +81,11 @@ class Build:
     """Whether the platform worker hears of every invocation."""
     stores: Mapping[str, StoreDoor] = field(default_factory=dict)
     """By kind. Where there is none, bindings lead where the internet leads, which is nowhere then."""
+    cache: str = ""
+    """The service of the Cache API; empty: it throws."""
+    script_id: str = ""
+    owned_folder: str = ""
+    """Where the cell finds what only it may open. Empty: it is in memory and gone with the process."""
 
     @property
     def service(self) -> str:
@@ -99,7 +106,13 @@ class Build:
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A cell: the script behind its main socket, the platform worker behind the control socket."""
     config = new_config(runtime, heap_mib)
-    _services(config, build, _internet, *_own_services(build), _platform, *_stores(build))
+    stores = _stores(build)
+    if door := build.stores.get(caching.KIND):
+        build = replace(build, cache=caching.SERVICE)
+        stores.append(partial(_cache, caching.reached_cache(door, build.script_id)))
+    if build.owned_folder:
+        stores.append(_owned_disk)
+    _services(config, build, _internet, *_own_services(build), _platform, *stores)
     sockets = config.init("sockets", 2)
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
@@ -129,7 +142,8 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
 def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A throw-away cell that answers one request, and logs in lines of JSON as every cell does."""
     config = new_config(runtime, heap_mib)
-    _services(config, build, _nowhere, *_own_services(build), _thrown)
+    build = replace(build, cache=UNCACHED_SERVICE)
+    _services(config, build, _nowhere, *_own_services(build), _thrown, _uncached)
     if build.spec.main_module:
         (script,) = (one for one in config.services if one.name == build.service)
         script.worker.init("tails", 1)[0].name = THROWN_SERVICE
@@ -204,6 +218,15 @@ def _store(reached: Reached, service: Any, build: Build) -> None:
     header.name, header.value = STORE_HEADER, reached.ticket
 
 
+def _cache(reached: Reached, service: Any, build: Build) -> None:
+    del build
+    caching.fill_service(service, reached, PROTO_HEADER)
+
+
+def _owned_disk(service: Any, build: Build) -> None:
+    fill_disk(service, build.owned_folder)
+
+
 def _assets(service: Any, build: Build) -> None:
     """workerd's own server of static files, in front of the script."""
     if build.spec.assets is None:
@@ -248,6 +271,12 @@ def _thrown(service: Any, build: Build) -> None:
     del build
     service.name = THROWN_SERVICE
     _own_worker(service, "thrown.js")
+
+
+def _uncached(service: Any, build: Build) -> None:
+    del build
+    service.name = UNCACHED_SERVICE
+    _own_worker(service, "uncached.js")
 
 
 def _internet(service: Any, build: Build) -> None:
@@ -306,6 +335,9 @@ def _script(service: Any, build: Build) -> None:
         modules = main + [one for one in spec.modules if one is not main[0]]
         _modules(worker.init("modules", len(modules)), modules, build.files)
     _bindings(worker, build)
+    if build.cache:
+        worker.cacheApiOutbound.name = build.cache
+    add_objects(worker, spec, on_disk=bool(build.owned_folder))
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
 

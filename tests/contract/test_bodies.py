@@ -37,6 +37,17 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("PUT", f"{SCRIPT_PATH}/schedules"): [{"cron": "0 0 1 1 *"}],
     ("POST", f"{SCRIPT_PATH}/schedules/runs"): {"cron": "0 0 1 1 *"},
     ("POST", f"{SCRIPT_PATH}/tails"): {"filters": [{"sampling_rate": 0.5}]},
+    ("POST", "workers/observability/telemetry/query"): {
+        "queryId": "q",
+        "timeframe": {"from": 0, "to": 1},
+    },
+    ("POST", "workers/observability/telemetry/keys"): {},
+    ("POST", "workers/observability/telemetry/values"): {
+        "key": "a",
+        "type": "string",
+        "timeframe": {"from": 0, "to": 1},
+        "datasets": [],
+    },
     ("PUT", f"{SCRIPT_PATH}/secrets"): {"name": "A", "text": "1"},
     ("PATCH", f"{SCRIPT_PATH}/secrets-bulk"): {"secrets": {"A": {"text": "1"}}},
     ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},

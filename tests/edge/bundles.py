@@ -40,6 +40,10 @@ class Bundle:
     assets_config: Json = field(default_factory=dict)
     cpu_ms: int | None = None
     """`limits.cpu_ms` of the version."""
+    objects: list[Json] = field(default_factory=list)
+    """Classes with Durable Objects, as the control plane sends them."""
+    observability: Json | None = None
+    """What of it is stored, as the control plane sends it."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
 
@@ -81,6 +85,8 @@ class Bundle:
             "version_id": self.version_id,
             "script_name": "my-app",
             "cpu_ms": self.cpu_ms,
+            "objects": self.objects,
+            "observability": self.observability,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None
             else None,

@@ -81,6 +81,8 @@ class EnrolledNode:
     reports: list[Json] = field(default_factory=list)
     batches: dict[str, Json] = field(default_factory=dict)
     """Request records by the batch's id."""
+    logs: dict[str, Json] = field(default_factory=dict)
+    """Stored logs by the batch's id."""
     shown: list[Json] = field(default_factory=list)
     """What it sent of scripts that are tailed."""
     sent: list[str] = field(default_factory=list)
@@ -253,6 +255,11 @@ class _Requests(BaseHTTPRequestHandler):
         self._answer()
 
     def _observe(self, node: EnrolledNode, path: str, body: bytes) -> tuple[int, Json]:
+        if path.startswith("logs/"):
+            batch = json.loads(gzip.decompress(body))
+            assert set(batch) == {"events", "lost"}, batch
+            node.logs[path.removeprefix("logs/")] = batch
+            return 200, {}
         if path.startswith("batches/"):
             return self._take_batch(node, path.removeprefix("batches/"), body)
         return self._tails(node, path, json.loads(body))
@@ -308,7 +315,7 @@ class _Requests(BaseHTTPRequestHandler):
         node = next((one for one in self.control.nodes.values() if one.token == token), None)
         if node is None:
             return 401, {"error": "unknown token"}
-        if path.startswith(("/edge/v1/batches/", "/edge/v1/tail")):
+        if path.startswith(("/edge/v1/batches/", "/edge/v1/logs/", "/edge/v1/tail")):
             return self._observe(node, path.removeprefix("/edge/v1/"), body)
         if (method, path) == ("GET", "/edge/v1/desired"):
             since = int(parse_qs(query)["since"][0])
@@ -370,6 +377,7 @@ class _Requests(BaseHTTPRequestHandler):
             "agent_url",
             "slots",
             "runs",
+            "condition",
         }, report
         entries = report["slots"]
         assert isinstance(entries, list)

@@ -147,7 +147,10 @@ def test_the_files_of_a_cell(pair: dict[str, int]) -> None:
         seen = set(os.listdir(root))
         assert seen <= {"cell.bin", "doors", "lib", "lib64", "nowhere", "proc", "usr", "workerd"}
         assert os.listdir(root / "nowhere") == []
-        assert sorted(os.listdir(root / "doors")) == ["egress.sock", "mount-0", "mount-1"]
+        shared = {"egress.sock", "mount-0", "mount-1"}
+        # Of accounts that have scripts, each only for its own cells.
+        assert set(os.listdir(root / "doors")) - {ALICE, BOB} == shared
+        assert os.listdir(root / "doors" / ALICE) == ["cache.sock"]
         assert os.listdir(root / "usr") == ["lib"]
         assert os.listdir(root / "proc") == ["self"]
 
@@ -157,6 +160,8 @@ def private_places(node: TestNode, cell: int) -> list[tuple[str, object]]:
     paths = NodePaths.of(node.folder)
     sockets = list(paths.sockets.rglob("*.sock"))
     assert len(sockets) >= 8  # keeper, front, two for each of three cells
+    # Of an account whose cells the attempts are not made from.
+    sockets.append(paths.store_socket(BOB, "cache"))
     files = [paths.database, paths.node_key, paths.credential, paths.agent_lock]
     return [
         *(("unix", str(path)) for path in sockets),
@@ -178,6 +183,7 @@ def test_an_intruder_in_the_sandbox_finds_nothing(node: TestNode, pair: dict[str
         ("list", "/tmp"),
         ("list", "/home"),
         ("write", "/doors/mine"),
+        ("unix", f"/doors/{BOB}/cache.sock"),
         ("tcp", ["127.0.0.1", node.http_port]),
         ("tcp", ["127.0.0.1", int(node.enrolled.agent_url.rpartition(":")[2])]),
         ("tcp", ["1.1.1.1", 80]),
@@ -186,8 +192,12 @@ def test_an_intruder_in_the_sandbox_finds_nothing(node: TestNode, pair: dict[str
     reached = [one for one, outcome in zip(attempts, outcomes, strict=True) if outcome == "done"]
     assert reached == []
     # What it may: so the attempts above were made from a place where something can succeed.
-    allowed: list[tuple[str, object]] = [("unix", "/doors/egress.sock"), ("read", "/cell.bin")]
-    assert intrude(pid, uid_of(pid), allowed) == ["done", "done"]
+    allowed: list[tuple[str, object]] = [
+        ("unix", "/doors/egress.sock"),
+        ("unix", f"/doors/{ALICE}/cache.sock"),
+        ("read", "/cell.bin"),
+    ]
+    assert intrude(pid, uid_of(pid), allowed) == ["done", "done", "done"]
 
 
 def test_its_user_is_powerless_outside_of_the_sandbox(node: TestNode, pair: dict[str, int]) -> None:

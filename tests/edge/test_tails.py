@@ -20,7 +20,10 @@ export default { async fetch(request) {
   console.log("asked", { pathname });
   if (pathname === "/throw") throw new TypeError("boom");
   if (pathname === "/spin") while (true);
-  if (pathname === "/flood") for (let turn = 0; turn < 20; turn++) console.log("x".repeat(10000));
+  if (pathname === "/flood") for (let turn = 0; turn < 40; turn++) {
+    console.log("x".repeat(10000));
+    await new Promise((done) => setTimeout(done, 10));  // the node has to read along
+  }
   if (request.headers.get("upgrade") === "websocket") {
     const [client, server] = Object.values(new WebSocketPair());
     server.accept();

@@ -136,7 +136,7 @@ def test_a_hono_app_in_a_bundle(wrangler: Wrangler, project: Project) -> None:
         "answer": 42,
     }
     assert project.platform.get(project.hostname, "/elsewhere").status_code == 404
-    # The map came with the upload, and is not kept.
+    # The map came with the upload, and is no module.
     content = project.platform.api.call("GET", f"{project.path}/content/v2").text
     assert "sourceMappingURL=index.js.map" in content
     assert 'name="index.js.map"' not in content

@@ -22,7 +22,7 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, config, messages, reach
+from edge.runtime import bindings, caching, config, messages, objects, reach
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
 from edge.runtime.trial import memory_file
@@ -68,6 +68,7 @@ def build_digest(
 def _ours() -> bytes:
     """What each release of ours makes of a spec."""
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
+    builders += [Path(caching.__file__), Path(objects.__file__)]
     scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
@@ -186,6 +187,11 @@ class Cell:
     def closed(self) -> bool:
         return self._closed
 
+    def recast(self, record: CellRecord) -> None:
+        """The next process behind its socket is another version's."""
+        self.record = record
+        self.output.belongs_to(record.version_id)
+
     def adopt(self, identity: Identity) -> bool:
         """Take over the process an earlier agent started for this cell, if it still lives."""
         if not plays(identity, self._node, self.record.role):
@@ -204,6 +210,7 @@ class Cell:
         uid: int,
         mounts: Sequence[Mount] = (),
         doors: bool = True,
+        locks: Sequence[int] = (),
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
@@ -231,6 +238,7 @@ class Cell:
                     niceness=NICENESS,
                     mounts=mounts,
                     doors=doors,
+                    locks=locks,
                 )
         finally:
             os.close(writing_end)
@@ -314,9 +322,9 @@ class Cell:
             connection, _ = self._listener.accept()
             connection.close()
 
-    async def end(self) -> None:
+    async def end(self, grace: float = END_SECONDS) -> None:
         if self.process:
-            await self.process.end(grace=END_SECONDS)
+            await self.process.end(grace=grace)
 
     def forget(self) -> None:
         """The cell goes on without the agent."""

@@ -75,11 +75,12 @@ class Confinement:
         niceness: int,
         mounts: Sequence[Mount] = (),
         doors: bool = True,
+        locks: Sequence[int] = (),
     ) -> Process:
-        """Start workerd on these sockets; without `doors` it can ask nobody. The process answered is
-        workerd itself."""
+        """Start workerd on these sockets; without `doors` it can ask nobody. `locks` are descriptors
+        that are open for as long as it lives. The process answered is workerd itself."""
         sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
-        passed = [config, *listeners.values()]
+        passed = [config, *listeners.values(), *locks]
         node = self.paths.root
         if self.sandbox.level is Level.NONE:
             command = self.sandbox.serve(uid, [], config, *sockets)

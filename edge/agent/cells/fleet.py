@@ -17,18 +17,22 @@ from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
 from edge.agent.doors import Doors
+from edge.agent.observability import observed, without
 from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Slot, State
+from edge.agent.stores.owned import KIND, Owned
 from edge.agent.stores.stores import Stores
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.proc import Identity
+from edge.runtime import caching
 from edge.runtime.binary import Runtime
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
 from edge.runtime.config import Build, cell_config
 from edge.runtime.reach import StoreDoor, kinds_of
+from edge.runtime.stores import KINDS
 from edge.spec import Spec, SpecError, read_spec
 from edge.wire import WireError
 
@@ -38,8 +42,6 @@ KILLED_STARTS = 2
 ASSETS_FOLDER = "/assets"
 # Of those that were removed: more than are exchanged while a line of the front is on its way.
 REMEMBERED_CELLS = 1000
-# A script with one of these has state in its process, which a restart would lose.
-OBJECT_BINDINGS = frozenset({"durable_object_namespace", "workflow"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -62,6 +64,7 @@ class Fleet:
         doors: Doors,
         assets: AssetFolders,
         stores: Stores,
+        owned: Owned,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -75,6 +78,7 @@ class Fleet:
         self._doors = doors
         self._assets = assets
         self._stores = stores
+        self._owned = owned
         self._flags = read_flags(runtime)
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
@@ -100,10 +104,15 @@ class Fleet:
         """Whether any cell still finishes what it has begun."""
         return bool(self._retiring)
 
-    def holds_objects(self, script_id: str) -> bool:
-        """Whether it keeps state in its process: then it is exchanged for a deploy only."""
+    def owns_storage(self, script_id: str) -> bool:
+        """Whether only one cell of it may run at a time, and it is exchanged for a deploy only."""
         slot = self._state.slot(script_id)
-        return slot is not None and slot.live is not None and _holds_objects(slot.live)
+        return slot is not None and slot.live is not None and bool(slot.live.owned)
+
+    def observed(self, script_id: str) -> bool:
+        """Whether what it does is stored: then its cells tell it, whoever looks."""
+        slot = self._state.slot(script_id)
+        return slot is not None and slot.live is not None and observed(slot.live) is not None
 
     def known(self, name: str) -> Cell | None:
         """The cell of that name, also one that was removed a moment ago: the front's last lines
@@ -162,6 +171,16 @@ class Fleet:
         except (KeeperError, OSError) as error:
             self._state.remove_cell(record)
             raise StartError(f"The node cannot open the cell's socket: {error}") from error
+
+    async def start(self, cell: Cell, version: Version) -> None:
+        """Start an idle cell that nobody watches yet. Raises StartError."""
+        await self._run_to_probe(cell, await self._build(cell.record.script_id, version))
+
+    def recast(self, cell: Cell, version: Version) -> None:
+        """Whoever waits at this cell, which has no process, is answered by another version."""
+        digest = self._digest(cell.record.script_id, version)
+        cell.recast(replace(cell.record, version_id=version.version_id, digest=digest))
+        self._state.save_version(cell.record)
 
     async def _run_to_probe(self, cell: Cell, build: Build) -> None:
         for _ in range(KILLED_STARTS):
@@ -251,15 +270,23 @@ class Fleet:
             cell.forget()
 
     async def _run(self, cell: Cell, build: Build) -> Process:
-        async with cell.starting, self._starts:
+        script_id = cell.record.script_id
+        taken = self._owned.taken(_account(build), script_id, build.spec.owned())
+        async with cell.starting, taken as locks, self._starts:
             if cell.closed():
                 raise StartError("The cell was replaced before it started.")
             try:
                 await self._doors.mend()
                 uid = self._state.uid_of(_account(build))
-                mounts = [self._assets_mount(build.spec)] if build.spec.assets else []
                 config = cell_config(self._runtime, build, self._limits.heap_mib)
-                process = await cell.spawn(config, self._limits, self._confinement, uid, mounts)
+                process = await cell.spawn(
+                    config,
+                    self._limits,
+                    self._confinement,
+                    uid,
+                    self._mounts(script_id, build),
+                    locks=locks,
+                )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
             if cell.retired() or cell in self.serving(cell.record.script_id):
@@ -295,20 +322,45 @@ class Fleet:
         if slot is None:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
-        tailed = script_id in self.tailed and not _holds_objects(version)
+        tailed = self._tells(script_id, version)
         stores = await self._store_doors(slot, spec)
-        return Build(spec, files, self._date(spec), door, folder, ranged, tailed, stores)
+        build = Build(
+            spec,
+            files,
+            self._date(spec),
+            egress=door,
+            assets_folder=folder,
+            assets_ranged=ranged,
+            tailed=tailed,
+            stores=stores,
+            script_id=script_id,
+        )
+        if not spec.owned():
+            return build
+        mount = self._owned.mount(slot.desired.account_id, script_id)
+        return replace(build, owned_folder=self._confinement.place(mount))
 
     async def _store_doors(self, slot: Slot, spec: Spec) -> dict[str, StoreDoor]:
-        """The way to each kind of storage that the script binds. Raises StartError."""
+        """The way to each kind of store that the script needs. Raises StartError."""
         kinds, elsewhere = kinds_of(spec), slot.desired.data_node
-        if kinds and elsewhere:
+        kept = sorted(kind for kind in kinds if KINDS[kind].kept)
+        if spec.owned():
+            kept.append(KIND)
+        if kept and elsewhere:
             raise StartError(
-                f"This script binds storage ({', '.join(sorted(kinds))}), and its account's data is "
+                f"This script binds storage ({', '.join(kept)}), and its account's data is "
                 f"on {elsewhere}. Several nodes need a bucket for that, which Skerry cannot use yet."
             )
         account_id = slot.desired.account_id
+        if spec.main_module:
+            kinds.add(caching.KIND)
         return {kind: await self._stores.door(account_id, kind) for kind in kinds}
+
+    def _mounts(self, script_id: str, build: Build) -> list[Mount]:
+        mounts = [self._assets_mount(build.spec)] if build.spec.assets else []
+        if build.spec.owned():
+            mounts.append(self._owned.mount(_account(build), script_id))
+        return mounts
 
     def _assets_mount(self, spec: Spec) -> Mount:
         if spec.assets is None:
@@ -316,8 +368,15 @@ class Fleet:
         return Mount(self._assets.folder(spec.assets.manifest), ASSETS_FOLDER)
 
     def _digest(self, script_id: str, version: Version) -> str:
-        tailed = script_id in self.tailed and not _holds_objects(version)
-        return build_digest(self._runtime, self._limits, version.spec, self._confinement, tailed)
+        # A script with objects in its process is not exchanged because somebody wants to know more.
+        tailed = self._tells(script_id, version) and not version.owned
+        spec = without(version.spec)
+        return build_digest(self._runtime, self._limits, spec, self._confinement, tailed)
+
+    def _tells(self, script_id: str, version: Version) -> bool:
+        """Whether a cell that is built now tells every invocation."""
+        looked_at = script_id in self.tailed and not version.owned
+        return looked_at or observed(version) is not None
 
     def _date(self, spec: Spec) -> str:
         return effective_date(spec.compatibility_date, self._newest_date)
@@ -330,12 +389,6 @@ class Fleet:
             control=folder / "control.sock",
             fifo=self._paths.cells / f"{record.name}.fifo",
         )
-
-
-def _holds_objects(version: Version) -> bool:
-    spec = version.spec if isinstance(version.spec, dict) else {}
-    bindings = spec.get("bindings") or []
-    return any(isinstance(one, dict) and one.get("type") in OBJECT_BINDINGS for one in bindings)
 
 
 def _socket_name(record: CellRecord) -> str:

@@ -44,6 +44,10 @@ class Output:
         """Hears every line; one that it answers True to is not the script's."""
         self._listeners: list[Callable[[str], None]] = []
 
+    def belongs_to(self, version_id: str) -> None:
+        """What is printed from now on comes from another version."""
+        self._log = self._log.bind(version_id=version_id)
+
     @contextlib.contextmanager
     def heard(self, listener: Callable[[str], None]) -> Iterator[None]:
         """Give the listener every line that is printed meanwhile, whatever it is about."""

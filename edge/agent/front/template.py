@@ -146,6 +146,7 @@ frontend front
   http-request set-log-level silent unless {{ var(txn.slot) -m found }}
   http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}
   http-request del-header x-skerry -m beg
+  http-request del-header cf-cache-namespace
 {deleted}
   http-request set-header CF-Connecting-IP %[src]
   http-request set-header X-Forwarded-For %[src]

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ Measure = list[object]
 
 
 @dataclass
-class _Sum:
+class Used:
     cpu_ms: float = 0.0
     memory_bytes: int = 0
 
@@ -30,6 +31,8 @@ class Meters:
         self._fleet = fleet
         self._seen: dict[Identity, float] = {}
         self._sampled = 0.0
+        self.used: dict[str, Used] = defaultdict(Used)
+        """By script id: CPU since the agent started, memory at the last sample."""
 
     def due(self) -> bool:
         return time.monotonic() - self._sampled >= SAMPLE_SECONDS
@@ -39,7 +42,7 @@ class Meters:
         the last sample; memory is that of all its processes now."""
         first = self._sampled == 0.0
         self._sampled = time.monotonic()
-        sums: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+        sums: dict[tuple[str, str], Used] = defaultdict(Used)
         seen: dict[Identity, float] = {}
         for cell in self._fleet.running():
             used = _used(cell)
@@ -52,10 +55,18 @@ class Meters:
             found.cpu_ms += used[0] - self._seen.get(identity, used[0] if first else 0.0)
             found.memory_bytes += used[1]
         self._seen = seen
+        self._add_up(sums)
         now = time.time_ns() // 1000
         return [
             [now, *key, round(one.cpu_ms), one.memory_bytes] for key, one in sorted(sums.items())
         ]
+
+    def _add_up(self, sums: Mapping[tuple[str, str], Used]) -> None:
+        for used in self.used.values():
+            used.memory_bytes = 0
+        for (script_id, _), one in sums.items():
+            self.used[script_id].cpu_ms += one.cpu_ms
+            self.used[script_id].memory_bytes += one.memory_bytes
 
 
 def _used(cell: Cell) -> tuple[float, int] | None:

@@ -15,17 +15,16 @@ import structlog
 from edge.agent.cells.fleet import Fleet
 from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
-from edge.agent.gateway import Gateway, GatewayError
 from edge.agent.records.attribution import COLUMNS, Record, record
 from edge.agent.records.meters import Measure, Meters
-from edge.agent.records.spool import Batch, Spool
+from edge.agent.records.shipping import Shipping
+from edge.agent.records.spool import Spool
+from edge.agent.records.totals import Totals
 from edge.agent.state import Slot, State
 
 COLLECT_SECONDS = 1.0
 # More than the front can say in that time; beyond it the agent would grow without limit.
 MOST_LINES = 50_000
-FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 15.0
 # The front's own count of lines it could not write, asked this rarely.
 DROPS_SECONDS = 10.0
 
@@ -42,14 +41,15 @@ class Recorder:
         self._state = state
         self._fleet = fleet
         self._front = front
-        self._meters = meters
+        self.meters = meters
         self._lines: list[str] = []
         self._measures: list[Measure] = []
         self._lost: Counter[str] = Counter()
         self.total_lost: Counter[str] = Counter()
         """Since the agent started, by reason."""
         self.total = 0
-        self._spooled = asyncio.Event()
+        self.shipping = Shipping(spool, self._lose)
+        self.totals = Totals()
         self.listener: Listener | None = None
         """Hears of every request as it is recorded."""
 
@@ -89,8 +89,8 @@ class Recorder:
     async def flush(self) -> None:
         """Raises OSError when the disk does not take them; then they are lost, and counted."""
         lines, self._lines = self._lines, []
-        if self._meters.due():
-            self._measures += self._meters.sample()
+        if self.meters.due():
+            self._measures += self.meters.sample()
         requests = self._attributed(lines)
         measures, self._measures = self._measures, []
         lost, self._lost = self._lost, Counter()
@@ -104,7 +104,7 @@ class Recorder:
             self._lose("disk", len(requests))
             raise
         self._lose("spool", dropped)
-        self._spooled.set()
+        self.shipping.wake()
 
     def _write(self, batch: Mapping[str, object], requests: int) -> int:
         text = json.dumps(batch, separators=(",", ":")).encode()
@@ -128,38 +128,9 @@ class Recorder:
             if line is None or entry is None:
                 continue
             found.append(entry)
+            self.totals.add(entry)
             if self.listener:
                 self.listener(line, entry)
         self._lose("unreadable", unreadable)
         self.total += len(found)
         return found
-
-    async def ship(self, gateway: Gateway) -> None:
-        """Hand every batch to the control plane, the oldest first, for ever."""
-        retry = FIRST_RETRY_SECONDS
-        while True:
-            batch = self._spool.oldest()
-            if batch is None:
-                self._spooled.clear()
-                await self._spooled.wait()
-            elif await self._shipped(gateway, batch):
-                retry = FIRST_RETRY_SECONDS
-            else:
-                await asyncio.sleep(retry)
-                retry = min(retry * 2, LONGEST_RETRY_SECONDS)
-
-    async def _shipped(self, gateway: Gateway, batch: Batch) -> bool:
-        """Whether this batch is done with."""
-        try:
-            content = await asyncio.to_thread(batch.path.read_bytes)
-            await gateway.ship(batch.id, content)
-        except FileNotFoundError:
-            pass  # it was the oldest, and made room
-        except GatewayError as error:
-            if error.status not in (400, 413, 422):
-                return False
-            # It would be refused again and keep all others from being taken.
-            log.error("records_refused", batch=batch.id, reason=str(error))
-            self._lose("refused", batch.requests)
-        self._spool.remove(batch)
-        return True

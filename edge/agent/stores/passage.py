@@ -1,6 +1,7 @@
 """The control plane's way into the stores: `/stores/KIND/ACCOUNT/NAME/…` of the agent's API becomes a
 request of the store's own protocol. Bodies pass in pieces, both ways."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from edge.agent.cells.cell import StartError
+from edge.agent.stores.owned import KIND as OWNED, Owned, OwnedBusyError
 from edge.agent.stores.stores import Stores
 from edge.runtime.reach import STORE_HEADER
 
@@ -21,6 +23,7 @@ REASON_HEADER = "x-skerry-reason"
 OUTCOME_HEADER = "x-skerry-outcome"
 # The longest is a query that runs into the limit of CPU on a busy machine.
 ANSWER_SECONDS = 180.0
+OBJECTS_AT_ONCE = 1000
 
 _TARGET = re.compile(rf"{PREFIX}/([a-z0-9]+)/([A-Za-z0-9_-]+)/([A-Za-z0-9._-]+)(/.*)")
 # Those of a connection, and those that say who asks.
@@ -33,8 +36,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Passage:
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, owned: Owned) -> None:
         self._stores = stores
+        self._owned = owned
 
     async def forward(self, request: Request) -> Response:
         """Raises nothing: what went wrong is the answer."""
@@ -43,6 +47,8 @@ class Passage:
         if not target:
             return _said(404, "There is no such store.")
         kind, account_id, name, rest = target.groups()
+        if kind == OWNED:
+            return await asyncio.to_thread(self._own, request, account_id, name, rest)
         try:
             cell = await self._stores.ready(account_id, kind)
         except StartError as error:
@@ -74,6 +80,20 @@ class Passage:
         )
         response.raw_headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
         return response
+
+    def _own(self, request: Request, account_id: str, name: str, rest: str) -> Response:
+        """What is looked at and removed as files: `GET …/objects?after=&limit=`, `POST …/destroy`."""
+        if (request.method, rest) == ("POST", "/destroy"):
+            try:
+                self._owned.destroy(account_id, name)
+            except OwnedBusyError as error:
+                return _said(409, str(error))
+            return JSONResponse({"destroyed": name})
+        if (request.method, rest) == ("GET", "/objects"):
+            after, limit = request.query_params.get("after", ""), request.query_params.get("limit")
+            found = self._owned.objects(account_id, name, after, int(limit or OBJECTS_AT_ONCE))
+            return JSONResponse({"objects": found})
+        return _said(404, "There is no such store.")
 
 
 def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

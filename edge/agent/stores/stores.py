@@ -22,10 +22,12 @@ from edge.agent.processes import Process, node_processes
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Phase, State
+from edge.agent.stores import shares
 from edge.agent.stores.tickets import ID_TEXT, Tickets
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.proc import Identity
+from edge.runtime import caching
 from edge.runtime.binary import Runtime
 from edge.runtime.reach import StoreDoor
 from edge.runtime.sandbox import Level
@@ -224,6 +226,7 @@ class Stores:
                 self._tickets.key(account_id, kind.name),
                 record.digest,
                 self._limits.heap_mib,
+                await self._texts(account_id, kind.name),
             )
             uid = self._state.uid_of(account_id)
             try:
@@ -235,6 +238,22 @@ class Stores:
                 raise StartError(f"The node cannot start a process: {error}") from error
             await cell.answers(process, SERVICE, self._settings.start_seconds)
         log.info("store_started", store=cell.name, pid=process.pid)
+
+    async def _texts(self, account_id: str, kind: str) -> dict[str, str]:
+        """What a store is told at its start."""
+        if kind != caching.KIND:
+            return {}
+        own = self._paths.store_data(account_id, kind)
+        folders = self._paths.stores.glob(f"*/{kind}")
+        room = self._settings.cache_mib * 2**20
+        part = await asyncio.to_thread(shares.share, room, folders, own)
+        running = [
+            (cell.paths.main, self.ticket(account, kind, shares.AGENT_NAME))
+            for (account, other), cell in self._cells.items()
+            if other == kind and account != account_id and cell.running
+        ]
+        self._background.run(shares.tell(running, part), "tell caches their share")
+        return {"LIMIT": str(part)}
 
 
 def _socket_name(record: CellRecord) -> str:

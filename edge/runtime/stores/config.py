@@ -1,5 +1,6 @@
 """The configuration of a store: a cell with a server of ours, and an account's data of one kind."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ OBJECTS, BLOBS = "objects", "blobs"
 
 
 def store_config(
-    runtime: Runtime, kind: Kind, folder: str, key: bytes, digest: str, heap_mib: int
+    runtime: Runtime,
+    kind: Kind,
+    folder: str,
+    key: bytes,
+    digest: str,
+    heap_mib: int,
+    texts: Mapping[str, str],
 ) -> bytes:
     """`folder` is where the store finds its data, `key` what opens a binding, `digest` what its
-    probe answers."""
+    probe answers, `texts` what else it finds on its `env`."""
     config = new_config(runtime, heap_mib)
     services = config.init("services", 5)
     for service, name in zip(services, (OBJECTS, BLOBS), strict=False):
@@ -36,7 +43,7 @@ def store_config(
         disk.path, disk.writable = f"{folder}/{name}", True
         # A write that never ended leaves a file whose name begins with a dot.
         disk.allowDotfiles = True
-    _server(services[2], kind, key)
+    _server(services[2], kind, key, texts)
     add_platform(services[3], SERVICE, digest)
     no_internet(services[4])
     sockets = config.init("sockets", 2)
@@ -55,7 +62,7 @@ def _own_files(kind: Kind) -> list[str]:
     return [kind.module, DOOR, *kind.parts]
 
 
-def _server(service: Any, kind: Kind, key: bytes) -> None:
+def _server(service: Any, kind: Kind, key: bytes, texts: Mapping[str, str]) -> None:
     service.name = SERVICE
     worker = service.init("worker")
     worker.compatibilityDate = PLATFORM_DATE
@@ -66,15 +73,20 @@ def _server(service: Any, kind: Kind, key: bytes) -> None:
         # The key names the folder of its objects: another one would start empty.
         entry.className, entry.uniqueKey, entry.enableSql = name, name, True
     worker.durableObjectStorage.localDisk = OBJECTS
-    bindings = worker.init("bindings", len(kind.objects) + (2 if kind.blobs else 1))
-    _key(bindings[0], key)
-    for slot, (name, class_name) in zip(list(bindings)[1:], kind.objects.items(), strict=False):
+    count = len(kind.objects) + len(texts) + (2 if kind.blobs else 1)
+    slots = iter(worker.init("bindings", count))
+    _key(next(slots), key)
+    for name, class_name in kind.objects.items():
+        slot = next(slots)
         slot.name = name
         slot.init("durableObjectNamespace").className = class_name
+    for name, text in texts.items():
+        slot = next(slots)
+        slot.name, slot.text = name, text
     if kind.blobs:
-        last = bindings[len(bindings) - 1]
-        last.name = kind.blobs
-        last.init("service").name = BLOBS
+        slot = next(slots)
+        slot.name = kind.blobs
+        slot.init("service").name = BLOBS
 
 
 def _modules(worker: Any, kind: Kind) -> None:

@@ -10,7 +10,7 @@ class Kind:
     name: str
     """Of its folder, its socket and its path in the agent's API."""
     binding_type: str
-    """Of the scripts' bindings that lead to it."""
+    """Of the scripts' bindings that lead to it; empty when none does."""
     id_field: str
     """The field of such a binding that says which of the account's it is."""
     module: str
@@ -21,9 +21,11 @@ class Kind:
     """Durable Object class by the name of the binding to it."""
     blobs: str | None
     """The binding to a folder for what is too large for a row."""
-    bind: Callable[[Any, str], None]
+    bind: Callable[[Any, str], None] | None
     """Make one binding of a script, an empty slot with a name, lead to a service."""
     flags: tuple[str, ...] = field(default=())
     """Compatibility flags of the file."""
     parts: tuple[str, ...] = field(default=())
     """The other files in `edge/store/` that it imports."""
+    kept: bool = True
+    """Whether it is an account's data, which one node has. Else each node has its own, and may lose it."""

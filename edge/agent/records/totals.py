@@ -1,0 +1,49 @@
+"""Requests since the agent started, by script: what only grows."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+
+from edge.agent.records.attribution import COLUMNS, Record
+
+# Upper ends of the buckets of durations, in seconds.
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SCRIPT, _OUTCOME, _DURATION, _COLD, _IN, _OUT = (
+    COLUMNS.index(name)
+    for name in ("script_id", "outcome", "duration_us", "cold", "bytes_in", "bytes_out")
+)
+
+
+class ScriptTotals:
+    """Of one script; `buckets` has one more than BOUNDS, for what takes longer."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.cold = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def add(self, record: Record) -> None:
+        seconds = int(str(record[_DURATION])) / 1e6
+        self.outcomes[str(record[_OUTCOME])] += 1
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+        self.cold += record[_COLD] is True
+        self.bytes_in += int(str(record[_IN]))
+        self.bytes_out += int(str(record[_OUT]))
+
+
+class Totals:
+    """By script id, for as long as the node knows the script."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, ScriptTotals] = defaultdict(ScriptTotals)
+
+    def add(self, record: Record) -> None:
+        self.scripts[str(record[_SCRIPT])].add(record)
+
+    def keep(self, known: set[str]) -> None:
+        """Forget scripts that were withdrawn, whose numbers would stay for ever."""
+        for script_id in self.scripts.keys() - known:
+            del self.scripts[script_id]
