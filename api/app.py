@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from api import graphql
 from api.accounts import endpoints as accounts
 from api.assets import endpoints as assets
+from api.comparison import endpoints as comparison
 from api.crons import endpoints as crons
 from api.d1 import endpoints as d1, files as d1_files
 from api.db import DB
@@ -37,6 +38,7 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
+from api.targets import endpoints as targets
 from api.telemetry import endpoints as telemetry
 from api.versions import endpoints as versions
 
@@ -94,6 +96,8 @@ def create_app() -> FastAPI:
         queue_messages.router,
         graphql.router,
         s3_keys.router,
+        targets.router,
+        comparison.router,
         logs.router,
         telemetry.router,
     ):

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     push_lost_after_seconds: float = 45.0
     sweep_every_seconds: float = 10.0
 
+    # --- AWS Lambda -------------------------------------------------------------------------
+    # Somebody else's implementation of AWS's APIs; empty: AWS itself.
+    aws_endpoint_url: str = ""
+    # How long a push waits for a function to become active; AWS takes seconds.
+    lambda_active_seconds: float = 90.0
+
     # --- what happened ----------------------------------------------------------------------
     # A busy script makes a million records a day, 200 bytes each; their sums are small.
     record_retention_days: int = 7

@@ -14,6 +14,7 @@ _GROUPS = {
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
+        ("/targets", "Targets", "outside"),
         ("/health", "Health", "health"),
     ],
     "Account": [

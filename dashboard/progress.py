@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from api.clock import now
 from api.deployments.models import Deployment, Rollout, RolloutState
+from api.nodes.models import Node
 
 # A node that is there answers within a second or two; one that is away may take hours.
 POLL_SECONDS, POLL_SLOWLY_SECONDS = 1, 5
@@ -46,7 +47,8 @@ class Progress:
 def of(deployment: Deployment, rollouts: Sequence[Rollout]) -> Progress:
     nodes = [_node(rollout) for rollout in rollouts]
     kinds = [node.kind for node in nodes]
-    kind, summary = _sum_up(kinds)
+    everywhere = all(isinstance(rollout.target, Node) for rollout in rollouts)
+    kind, summary = _sum_up(kinds, "node" if everywhere else "target")
     old = now() - deployment.created_at > SLOW_AFTER
     return Progress(
         deployment_id=deployment.id,
@@ -68,18 +70,21 @@ def _node(rollout: Rollout) -> NodeProgress:
     return NodeProgress(rollout.target.name, kind, word, rollout.reason)
 
 
-def _sum_up(kinds: list[str]) -> tuple[str, str]:
+def _sum_up(kinds: list[str], noun: str) -> tuple[str, str]:
     if not kinds:
         return "moving", "Waiting for the first node to join"
     live, total = kinds.count("live"), len(kinds)
     if "failed" in kinds:
-        return "failed", f"Could not start on {kinds.count('failed')} of {_nodes(total)}"
+        return "failed", f"Could not start on {kinds.count('failed')} of {_count(total, noun)}"
     if "moving" in kinds:
-        return "moving", f"Deploying: live on {live} of {_nodes(total)}"
+        return "moving", f"Deploying: live on {live} of {_count(total, noun)}"
     if not live:
         return "idle", "Replaced by a newer deployment"
-    return "live", f"Live on {_nodes(total) if live == total else f'{live} of {_nodes(total)}'}"
+    return (
+        "live",
+        f"Live on {_count(total, noun) if live == total else f'{live} of {_count(total, noun)}'}",
+    )
 
 
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"

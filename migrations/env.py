@@ -16,6 +16,7 @@ import api.queues.models
 import api.r2.models
 import api.s3.models
 import api.scripts.models
+import api.targets.models
 import api.telemetry.models
 import api.versions.models  # noqa: F401 - each import registers its tables
 from api.db import Model

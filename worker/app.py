@@ -24,6 +24,7 @@ app = Celery(
         "worker.crons",
         "worker.deployments",
         "worker.invocations",
+        "worker.lambdas",
         "worker.queues",
         "worker.stores",
         "worker.sweep",

@@ -6,7 +6,7 @@ from api.db import transaction
 from api.deployments import rollouts
 from api.nodes import service as nodes
 from worker.app import app
-from worker.targets import TargetUnreachable, edge_node
+from worker.targets import TargetUnreachable, aws_lambda, edge_node
 
 log = structlog.get_logger()
 
@@ -19,13 +19,20 @@ def push(rollout_id: str) -> None:
     if claimed is None:
         return
     try:
-        generation, reports = edge_node.put(claimed)
+        generation, reports = _put(claimed)
     except TargetUnreachable as error:
         with transaction() as session:
             rollouts.put_back(session, rollout_id, str(error))
         log.info("rollout_put_back", rollout_id=rollout_id, reason=repr(error.__cause__ or error))
         return
     rollouts.record(claimed.target_id, reports)
-    with transaction() as session:
-        nodes.heard(session, claimed.target_id, generation)
+    if isinstance(claimed, rollouts.Push):
+        with transaction() as session:
+            nodes.heard(session, claimed.target_id, generation)
     log.info("rollout_pushed", rollout_id=rollout_id, states=[report.state for report in reports])
+
+
+def _put(claimed: rollouts.Push | rollouts.LambdaPush) -> tuple[int, list[rollouts.SlotReport]]:
+    if isinstance(claimed, rollouts.LambdaPush):
+        return aws_lambda.put(claimed)
+    return edge_node.put(claimed)

@@ -8,6 +8,7 @@ PRUNE_EVERY_SECONDS = 3600.0
 EXPIRE_EVERY_SECONDS = 3600.0
 # A trigger fires at most this much after its time.
 FIRE_EVERY_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 1800.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -19,6 +20,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "crons.fire",
             "schedule": FIRE_EVERY_SECONDS,
             "options": {"expires": FIRE_EVERY_SECONDS * 5},
+        },
+        "look": {
+            "task": "lambdas.look",
+            "schedule": LOOK_EVERY_SECONDS,
+            "options": {"expires": LOOK_EVERY_SECONDS},
         },
         "prune": {
             "task": "modules.prune",

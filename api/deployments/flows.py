@@ -33,6 +33,7 @@ from api.errors import (
 from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
+from api.targets import parity, service as targets
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
@@ -263,6 +264,36 @@ def _describe(rollout: Rollout) -> str:
     if rollout.state == RolloutState.SUPERSEDED:
         return f"{name} was sent a newer deployment meanwhile."
     return f"{name} has not answered yet; it gets the deployment as soon as it can be reached."
+
+
+# --- Lambda targets ---------------------------------------------------------------------------
+
+
+def choose_target(account_id: str, name: str, target_id: str, *, by: Actor) -> Rollout | None:
+    """Let a script answer from a Lambda target as well, now and with each deployment from now on.
+
+    Raises NotSupported when what is deployed cannot run there.
+    """
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        target = targets.get(session, account_id, target_id)
+        deployment = deployments.current(session, script)
+        for version, _ in deployment.shares if deployment else ():
+            parity.check(version)
+        targets.choose(session, script, target)
+        log.info("target_chosen", script_id=script.id, target_id=target_id, author_id=by.id)
+        if deployment is None:
+            return None
+        return rollout_service.roll_out_to_lambda(session, target, script, deployment)
+
+
+def leave_target(account_id: str, name: str, target_id: str) -> Rollout:
+    """Take a script off a Lambda target: what Skerry made there is deleted."""
+    with transaction() as session:
+        script = scripts.lock(session, account_id, name)
+        target = targets.get(session, account_id, target_id)
+        targets.leave(session, script, target)
+        return rollout_service.roll_out_to_lambda(session, target, script, None)
 
 
 # --- secrets ----------------------------------------------------------------------------------

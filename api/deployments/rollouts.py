@@ -25,6 +25,9 @@ from api.queue import enqueue
 from api.scripts.models import Script
 from api.scripts.urls import hostnames
 from api.settings import settings
+from api.targets import service as targets
+from api.targets.access import Access
+from api.targets.models import LambdaTarget
 from api.versions import service as versions
 
 WAITING = (RolloutState.QUEUED, RolloutState.SENT)
@@ -32,6 +35,8 @@ WAITING = (RolloutState.QUEUED, RolloutState.SENT)
 PAUSE_FIRST_SECONDS, PAUSE_MAX_SECONDS = 2, 60
 SWEEP_AT_MOST = 500
 REASON_LENGTH_MAX = 2000
+# The hard time limit of a task, and a little.
+LAMBDA_PUSH_LOST_AFTER = timedelta(seconds=160)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,23 @@ class Push:
 
 
 @dataclass(frozen=True)
+class LambdaPush:
+    """The same for a Lambda target."""
+
+    rollout_id: str
+    target_id: str
+    target_name: str
+    generation: int
+    slot: dict[str, Any]
+    access: Access
+    role_arn: str
+    memory_mib: int
+    timeout_seconds: int
+    architecture: str
+    log_retention_days: int
+
+
+@dataclass(frozen=True)
 class SlotReport:
     """What a node says of one slot."""
 
@@ -59,18 +81,32 @@ class SlotReport:
 
 
 def roll_out(session: Session, script: Script, deployment: Deployment | None) -> list[Rollout]:
-    """Make the rollouts that bring every node to this deployment, or withdraw the script."""
+    """Make the rollouts that bring every node, and every Lambda target that the script has chosen, to
+    this deployment, or withdraw the script."""
     nodes = session.scalars(
         select(Node)
         .order_by(Node.id)  # always the same order: two deployments never wait for each other
         .with_for_update(of=Node.__table__, key_share=True)
         .execution_options(populate_existing=True)
     )
-    return [_roll_out_to(session, node, script, deployment) for node in nodes]
+    lambdas = targets.locked(session, script, leaving=deployment is None)
+    return [
+        _roll_out_to(session, target, script, deployment)
+        for found in (nodes, lambdas)
+        for target in found
+    ]
+
+
+def roll_out_to_lambda(
+    session: Session, target: LambdaTarget, script: Script, deployment: Deployment | None
+) -> Rollout:
+    """Bring one Lambda target to a deployment of the locked script, or withdraw it there alone."""
+    session.refresh(target, with_for_update={"of": LambdaTarget.__table__, "key_share": True})
+    return _roll_out_to(session, target, script, deployment)
 
 
 def _roll_out_to(
-    session: Session, node: Node, script: Script, deployment: Deployment | None
+    session: Session, node: Node | LambdaTarget, script: Script, deployment: Deployment | None
 ) -> Rollout:
     session.execute(
         update(Rollout)
@@ -198,7 +234,7 @@ def _other_data_node(rollout: Rollout) -> str | None:
 # --- claiming and recording -------------------------------------------------------------------
 
 
-def claim(session: Session, rollout_id: str) -> Push | None:
+def claim(session: Session, rollout_id: str) -> Push | LambdaPush | None:
     """Take a rollout for pushing; None when it is settled or somebody else pushes it."""
     moment = now()
     claimed = session.scalar(
@@ -220,6 +256,9 @@ def claim(session: Session, rollout_id: str) -> Push | None:
     if claimed is None:
         return None
     rollout = session.get_one(Rollout, rollout_id)
+    if isinstance(rollout.target, LambdaTarget):
+        rollout.due_at = moment + LAMBDA_PUSH_LOST_AFTER
+        return _lambda_push(rollout, rollout.target)
     node = session.get_one(Node, rollout.target_id)
     return Push(
         rollout_id=rollout.id,
@@ -230,6 +269,40 @@ def claim(session: Session, rollout_id: str) -> Push | None:
         authority=authority.ensure(session).certificate,
         generation=node.generation,
         slot=slot(rollout),
+    )
+
+
+def placed(session: Session) -> list[LambdaPush]:
+    """What each Lambda target should have, for whoever looks whether it still does."""
+    query = (
+        select(Rollout)
+        .join(LambdaTarget, LambdaTarget.id == Rollout.target_id)
+        .where(
+            Rollout.state == RolloutState.ACKNOWLEDGED,
+            Rollout.deployment_id.is_not(None),
+            _newest_of_its_script(),
+        )
+    )
+    return [
+        _lambda_push(rollout, rollout.target)
+        for rollout in session.scalars(query)
+        if isinstance(rollout.target, LambdaTarget)
+    ]
+
+
+def _lambda_push(rollout: Rollout, target: LambdaTarget) -> LambdaPush:
+    return LambdaPush(
+        rollout_id=rollout.id,
+        target_id=target.id,
+        target_name=target.name,
+        generation=rollout.generation,
+        slot=slot(rollout),
+        access=Access.of(target),
+        role_arn=target.role_arn,
+        memory_mib=target.memory_mib,
+        timeout_seconds=target.timeout_seconds,
+        architecture=target.architecture,
+        log_retention_days=target.log_retention_days,
     )
 
 
@@ -316,6 +389,11 @@ def on_its_way(rollout: Rollout) -> bool:
     """Whether an answer is to be expected soon: a node that is away is not waited for."""
     away = isinstance(rollout.target, Node) and rollout.target.away
     return rollout.state in WAITING and not away
+
+
+def newest_of(session: Session, script: Script) -> list[Rollout]:
+    """The newest rollout of a script on each target: what that target should have."""
+    return _newest(session, Rollout.script_id == script.id)
 
 
 def of_withdrawal(session: Session, script_id: str) -> list[Rollout]:

@@ -29,6 +29,7 @@ export const handler = globalThis.awslambda.streamifyResponse(async (event, stre
   const context = new Context();
   try {
     if (isHttp(event)) await answerHttp(event, stream, lambda, context);
+    else if (event?.skerry === "probe") writeAnswer(stream, { version_id: version.version_id });
     else writeAnswer(stream, await runTrigger(event, lambda, context));
   } finally {
     await context.finished();

@@ -8,5 +8,6 @@ COPY requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY api api
 COPY worker worker
+COPY edge edge
 USER skerry
 CMD ["python", "-m", "celery", "-A", "worker.app", "worker", "-Q", "push,default", "-c", "4", "--loglevel=INFO"]

@@ -361,8 +361,8 @@ SAMPLES: dict[str, Sample] = {
     "globals": answers(
         "return Response.json([self === globalThis, navigator.userAgent, typeof caches, typeof scheduler.wait, btoa('x'), atob('eA=='), structuredClone({ a: new Map([[1, 2]]) }).a.get(1), new URL('/b?c', 'https://a.example/d').href, [...new URLSearchParams('a=1&a=2')], typeof addEventListener]);"
     ),
-    "no cache": answers(
-        "try { await caches.default.match(request); return new Response('matched'); } catch (e) { return new Response('threw'); }"
+    "a cache without it": answers(
+        "return Response.json([(await caches.default.match('https://a.example/never')) === undefined, await caches.default.delete('https://a.example/never')]);"
     ),
     "conditions": answers(
         "return request.headers.get('if-none-match') === '\"v1\"' ? new Response(null, { status: 304, headers: { etag: '\"v1\"' } }) : new Response('v1', { headers: { etag: '\"v1\"', 'cache-control': 'max-age=60' } });",

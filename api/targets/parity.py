@@ -1,0 +1,137 @@
+"""What a version would be like on AWS Lambda: same, different, or impossible, thing by thing."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from api.errors import NotSupported
+from api.versions.models import Version
+
+
+class Verdict(StrEnum):
+    SAME = "same"  #: nobody can tell where it runs
+    DIFFERENT = "different"  #: it works, in the way that is said
+    IMPOSSIBLE = "impossible"  #: a push is refused
+
+
+@dataclass(frozen=True)
+class Line:
+    kind: str
+    name: str
+    verdict: Verdict
+    how: str = ""
+
+
+_STORAGE = "The storage of this platform cannot be reached from AWS Lambda yet."
+_ASSETS = "Static assets are not packed for AWS Lambda yet."
+_SAME_BINDINGS = frozenset(
+    {
+        "plain_text",
+        "secret_text",
+        "json",
+        "version_metadata",
+        "wasm_module",
+        "text_blob",
+        "data_blob",
+    }
+)
+_WHY_NOT = {
+    "kv_namespace": _STORAGE,
+    "d1": _STORAGE,
+    "r2_bucket": _STORAGE,
+    "queue": _STORAGE,
+    "assets": _ASSETS,
+}
+# How a source uses what Node.js lacks. Names that are only mentioned do not count.
+_USES = {
+    "HTMLRewriter": re.compile(r"\b(?:new|extends)\s+HTMLRewriter\b"),
+    "WebSocketPair": re.compile(r"\b(?:new|extends)\s+WebSocketPair\b"),
+    "URLPattern": re.compile(r"\b(?:new|extends)\s+URLPattern\b"),
+    "EventSource": re.compile(r"\b(?:new|extends)\s+EventSource\b|\bEventSource\.from\b"),
+    "cloudflare:sockets": re.compile(r"""["']cloudflare:sockets["']"""),
+    "cloudflare:email": re.compile(r"""["']cloudflare:email["']"""),
+    "cloudflare:workflows": re.compile(r"""["']cloudflare:workflows["']"""),
+}
+_CACHES = re.compile(r"\bcaches\s*\.\s*(?:default|open)\b")
+_FETCH = re.compile(r"\bfetch\s*\(")
+_HANDLERS = {
+    "fetch": (Verdict.SAME, ""),
+    "scheduled": (Verdict.SAME, "Cron triggers call it on a node, once for each time."),
+    "queue": (Verdict.DIFFERENT, "Called when an SQS queue is connected to the function in AWS."),
+}
+
+
+def report(version: Version, crons: Sequence[str] = ()) -> list[Line]:
+    """Everything that the version uses."""
+    return [
+        *_format(version),
+        *(_binding(binding.name, binding.type) for binding in version.bindings),
+        *_triggers(version, crons),
+        *_apis(version),
+    ]
+
+
+def impossible(version: Version) -> str:
+    """Why the version cannot go to AWS Lambda, in a sentence or two; empty when it can."""
+    lines = [line for line in report(version) if line.verdict == Verdict.IMPOSSIBLE]
+    return " ".join(f"{line.name}: {line.how}" for line in lines)
+
+
+def check(version: Version) -> None:
+    """Raises NotSupported when the version cannot go there."""
+    if why := impossible(version):
+        raise NotSupported(f"Version {version.number} cannot run on AWS Lambda. {why}")
+
+
+def _format(version: Version) -> Iterator[Line]:
+    if version.assets is not None:
+        yield Line("Format", "static assets", Verdict.IMPOSSIBLE, _ASSETS)
+    if version.main_module:
+        words = "ES modules" if version.syntax == "modules" else "service-worker syntax"
+        yield Line("Format", words, Verdict.SAME)
+        yield Line(
+            "Runtime",
+            f"compatibility date {version.compatibility_date}",
+            Verdict.DIFFERENT,
+            "The code runs on Node.js 22, whatever the date and the flags say; process and Buffer are always there.",
+        )
+
+
+def _binding(name: str, kind: str) -> Line:
+    if kind in _SAME_BINDINGS:
+        return Line("Binding", name, Verdict.SAME)
+    how = _WHY_NOT.get(kind, f"A binding of type {kind} cannot be offered on AWS Lambda yet.")
+    return Line("Binding", name, Verdict.IMPOSSIBLE, how)
+
+
+def _triggers(version: Version, crons: Sequence[str]) -> Iterator[Line]:
+    for handler in version.handlers:
+        verdict, how = _HANDLERS.get(
+            handler, (Verdict.DIFFERENT, "Nothing calls this handler on AWS Lambda.")
+        )
+        yield Line("Handler", handler, verdict, how)
+    for cron in crons:
+        yield Line("Trigger", cron, Verdict.SAME, "It fires on a node, and not on Lambda as well.")
+
+
+def _apis(version: Version) -> Iterator[Line]:
+    sources = [
+        entry.module.content.decode(errors="replace")
+        for entry in version.modules
+        if entry.type in ("esm", "cjs") or entry.name == version.main_module
+    ]
+    for name, use in _USES.items():
+        if any(use.search(source) for source in sources):
+            yield Line("API", name, Verdict.IMPOSSIBLE, "Lambda's Node.js 22 has no such thing.")
+    if any(_CACHES.search(source) for source in sources):
+        yield Line(
+            "API", "caches", Verdict.DIFFERENT, "A cache that keeps nothing: every match misses."
+        )
+    if any(_FETCH.search(source) for source in sources):
+        yield Line(
+            "API",
+            "fetch",
+            Verdict.DIFFERENT,
+            "Requests leave from AWS: other addresses, Node's own default headers, none of this platform's rules.",
+        )
