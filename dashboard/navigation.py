@@ -11,6 +11,9 @@ _GROUPS = {
         ("/kv", "KV", "kv"),
         ("/r2", "R2 buckets", "bucket"),
     ],
+    "Observability": [
+        ("/alerts", "Alerts", "bell"),
+    ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
         ("/health", "Health", "health"),

@@ -21,11 +21,13 @@ app = Celery(
     "skerry",
     broker=settings().redis_url,
     include=[
+        "worker.alerts",
         "worker.crons",
         "worker.deployments",
         "worker.invocations",
         "worker.stores",
         "worker.sweep",
+        "worker.telemetry",
     ],
 )
 app.conf.update(

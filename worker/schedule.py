@@ -20,6 +20,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": FIRE_EVERY_SECONDS,
             "options": {"expires": FIRE_EVERY_SECONDS * 5},
         },
+        "alerts": {
+            "task": "alerts.evaluate",
+            "schedule": settings().alerts_every_seconds,
+            "options": {"expires": settings().alerts_every_seconds},
+        },
         "prune": {
             "task": "modules.prune",
             "schedule": PRUNE_EVERY_SECONDS,

@@ -9,6 +9,7 @@ from api.db import transaction
 from api.deployments import rollouts
 from api.nodes import stores
 from api.queue import send
+from api.telemetry import service as telemetry
 from api.versions import service as versions
 from worker.app import app
 
@@ -18,15 +19,18 @@ log = structlog.get_logger()
 @app.task(name="rollouts.sweep")
 def sweep() -> None:
     """Nudge every rollout that is due: queued and never sent, put back, or sent by a lost push; and
-    whatever data still has to be destroyed."""
+    whatever data still has to be destroyed, or told to a collector."""
     with transaction() as session:
         waiting = rollouts.waiting_too_long(session)
         crons.sweep(session)
         discarded = stores.discarded(session)
+        telemetry_due = telemetry.due(session)
     for rollout_id in waiting:
         send("rollouts.push", rollout_id=rollout_id)
     for discarded_id in discarded:
         send("data.destroy", discarded_id=discarded_id)
+    for batch_id in telemetry_due:
+        send("telemetry.send", batch_id=batch_id)
     if waiting:
         log.info("rollouts_nudged", count=len(waiting))
     health.note_sweep()

@@ -141,5 +141,15 @@ def _populate(world: World) -> None:
         "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
         "key": "greeting",
         "bucket": "files",
+        "rule_id": owner.result(
+            "POST",
+            "skerry/alerts/rules",
+            json={"name": "disk", "kind": "disk", "threshold": 95},
+        )["id"],
+        "destination_id": owner.result(
+            "POST",
+            "skerry/alerts/destinations",
+            json={"name": "ops", "kind": "mail", "address": "ops@example.org"},
+        )["id"],
         "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }
