@@ -24,6 +24,7 @@ from dashboard.session import CurrentActor, CurrentMember
 from dashboard.templating import render
 
 SHOWN = 25
+USUAL = {"window_minutes": "5"}
 MUTED_FOR = timedelta(hours=1)
 DESTINATIONS = {"webhook": "Webhook", "mail": "Mail"}
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ _STATES = {
 
 @router.get("/alerts")
 def index(request: Request, session: DB, member: CurrentMember) -> Response:
-    return _page(request, session, member.account_id, Form(), Form())
+    return _page(request, session, member.account_id, Form(USUAL), Form())
 
 
 @router.post("/alerts/rules")
@@ -145,7 +146,7 @@ def add_destination(
                 return _back(request, f"{made.name} is told from now on.")
             return render(request, "alerts/created.html", destination=made, secret=secret)
     with transaction() as session:
-        return _page(request, session, actor.account_id, Form(), form)
+        return _page(request, session, actor.account_id, Form(USUAL), form)
 
 
 @router.post("/alerts/destinations/{destination_id}/test")
