@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import graphql
 from api.accounts import endpoints as accounts
+from api.alerts import endpoints as alerts
 from api.assets import endpoints as assets
 from api.comparison import endpoints as comparison
 from api.crons import endpoints as crons
@@ -100,6 +101,7 @@ def create_app() -> FastAPI:
         comparison.router,
         logs.router,
         telemetry.router,
+        alerts.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -13,6 +13,7 @@ from dashboard import csrf, errors
 from dashboard.headers import SecurityHeaders
 from dashboard.kept import Resent
 from dashboard.pages import (
+    alerts,
     components,
     create,
     deployments,
@@ -79,6 +80,7 @@ def pages() -> FastAPI:
         versions,
         metrics,
         logs,
+        alerts,
         kv,
         nodes,
         targets,

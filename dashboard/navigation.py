@@ -12,6 +12,9 @@ _GROUPS = {
         ("/r2", "R2 buckets", "bucket"),
         ("/queues", "Queues", "queue"),
     ],
+    "Observability": [
+        ("/alerts", "Alerts", "bell"),
+    ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
         ("/targets", "Targets", "outside"),

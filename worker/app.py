@@ -21,6 +21,7 @@ app = Celery(
     "skerry",
     broker=settings().redis_url,
     include=[
+        "worker.alerts",
         "worker.crons",
         "worker.deployments",
         "worker.invocations",
@@ -28,6 +29,7 @@ app = Celery(
         "worker.queues",
         "worker.stores",
         "worker.sweep",
+        "worker.telemetry",
     ],
 )
 app.conf.update(

@@ -12,6 +12,7 @@ from dashboard import pages
 # Photographs by the page's path; a page without one is a finding.
 LOOKED_AT = {
     "/_components": ["components"],
+    "/alerts": ["alerts-none", "alerts-refused", "alerts-created", "alerts"],
     "/connect": ["connect"],
     "/find": ["find", "find-none"],
     "/health": ["health"],
@@ -27,6 +28,7 @@ LOOKED_AT = {
     "/r2/{bucket}": ["r2-empty", "r2-bucket"],
     "/r2/{bucket}/delete": ["r2-not-empty"],
     "/r2/{bucket}/object/delete": ["r2-object-delete"],
+    "/nodes/{node_id}/metrics": ["node-metrics"],
     "/setup": ["setup", "setup-refused", "setup-used", "setup-wrong"],
     "/targets": ["targets", "targets-refused"],
     "/targets/{target_id}": ["target"],

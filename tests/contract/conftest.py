@@ -147,5 +147,15 @@ def _populate(world: World) -> None:
         "queue": queue["queue_id"],
         "queue_id": consumed,
         "consumer_id": consumer["consumer_id"],
+        "rule_id": owner.result(
+            "POST",
+            "skerry/alerts/rules",
+            json={"name": "disk", "kind": "disk", "threshold": 95},
+        )["id"],
+        "destination_id": owner.result(
+            "POST",
+            "skerry/alerts/destinations",
+            json={"name": "ops", "kind": "mail", "address": "ops@example.org"},
+        )["id"],
         "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }

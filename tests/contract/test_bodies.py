@@ -29,6 +29,13 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "queues/{queue_id}"): {"settings": {"delivery_delay": 5}},
     ("POST", "queues/{queue}/consumers"): {"type": "http_pull"},
     ("PUT", "queues/{queue_id}/consumers/{consumer_id}"): {"type": "http_pull"},
+    ("POST", "skerry/alerts/rules"): {"name": "slow", "kind": "p95", "threshold": 200},
+    ("PUT", "skerry/alerts/rules/{rule_id}/mute"): {"until": "2030-01-01T00:00:00Z"},
+    ("POST", "skerry/alerts/destinations"): {
+        "name": "pager",
+        "kind": "webhook",
+        "address": "https://example.org/hook",
+    },
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
