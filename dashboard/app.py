@@ -15,6 +15,7 @@ from dashboard.kept import Resent
 from dashboard.pages import (
     components,
     create,
+    d1,
     deployments,
     editor,
     find,
@@ -78,6 +79,7 @@ def pages() -> FastAPI:
         metrics,
         logs,
         kv,
+        d1,
         nodes,
         health,
         r2,

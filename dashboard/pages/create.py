@@ -11,6 +11,7 @@ from api import ids
 from api.accounts.models import Account
 from api.assets import service as asset_service
 from api.bindings.kinds import RESOURCE_KINDS
+from api.d1 import service as d1
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import (
@@ -159,8 +160,9 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     bindings, makes = list(upload.bindings), []
     for binding in template.resources:
         title = f"{name}-{binding.name.lower().replace('_', '-')}"
-        # A bucket is addressed by its name, everything else by an id.
-        id_ = r2.name_like(title) if binding.type == "r2_bucket" else ids.hex32()
+        id_ = _id_of(binding.type, title)
+        if binding.type == "d1":
+            title = title[: d1.NAME_LENGTH_MAX]
         makes.append(NewResource(binding.type, id_, title))
         bindings.append(
             {"type": binding.type, "name": binding.name, RESOURCE_KINDS[binding.type]: id_}
@@ -168,6 +170,13 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     made = [{"type": one.type, "id": one.id} for one in makes]
     options = {**upload.options, "made": made} if made else upload.options
     return replace(upload, bindings=bindings, makes=tuple(makes), options=options)
+
+
+def _id_of(type_: str, title: str) -> str:
+    """A bucket is addressed by its name, everything else by an id."""
+    if type_ == "r2_bucket":
+        return r2.name_like(title)
+    return ids.uuid4() if type_ == "d1" else ids.hex32()
 
 
 def _refused(request: Request, template: Template, form: Form, account_id: str) -> Response:

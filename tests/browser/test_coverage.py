@@ -13,6 +13,11 @@ from dashboard import pages
 LOOKED_AT = {
     "/_components": ["components"],
     "/connect": ["connect"],
+    "/d1": ["d1-none"],
+    "/d1/{database_id}": ["d1-empty", "d1-tables"],
+    "/d1/{database_id}/console": ["d1-console", "d1-console-refused"],
+    "/d1/{database_id}/delete": ["d1-delete"],
+    "/d1/{database_id}/table": ["d1-table"],
     "/find": ["find", "find-none"],
     "/health": ["health"],
     "/kv": ["kv-none"],
