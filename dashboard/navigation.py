@@ -9,6 +9,7 @@ _GROUPS = {
     ],
     "Storage": [
         ("/kv", "KV", "kv"),
+        ("/d1", "D1 databases", "database"),
         ("/r2", "R2 buckets", "bucket"),
         ("/queues", "Queues", "queue"),
     ],

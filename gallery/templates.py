@@ -31,11 +31,12 @@ KINDS = {
     "plain_text": "variable",
     "secret_text": "secret",
     "kv_namespace": "KV namespace",
+    "d1": "D1 database",
     "r2_bucket": "R2 bucket",
     "queue": "queue",
 }
 # What is made together with the Worker; the person is asked for nothing.
-RESOURCES = frozenset({"kv_namespace", "r2_bucket", "queue"})
+RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")

@@ -11,6 +11,7 @@ from api import ids
 from api.accounts.models import Account
 from api.assets import service as asset_service
 from api.bindings.kinds import RESOURCE_KINDS
+from api.d1 import service as d1
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import (
@@ -169,8 +170,9 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     bindings, makes = list(upload.bindings), []
     for binding in template.resources:
         title = f"{name}-{binding.name.lower().replace('_', '-')}"
-        # Buckets and queues are addressed by their names, everything else by an id.
-        id_ = _NAMES[binding.type](title) if binding.type in _NAMES else ids.hex32()
+        id_ = _id_of(binding.type, title)
+        if binding.type == "d1":
+            title = title[: d1.NAME_LENGTH_MAX]
         makes.append(NewResource(binding.type, id_, title))
         bindings.append(
             {"type": binding.type, "name": binding.name, RESOURCE_KINDS[binding.type]: id_}
@@ -184,6 +186,13 @@ def _consumed(upload: Upload, template: Template) -> list[str]:
     """The names of the queues whose messages the Worker is given."""
     bound = {one["name"]: one for one in upload.bindings}
     return [bound[name]["queue_name"] for name in template.consumes]
+
+
+def _id_of(type_: str, title: str) -> str:
+    """Buckets and queues are addressed by their names, everything else by an id."""
+    if type_ in _NAMES:
+        return _NAMES[type_](title)
+    return ids.uuid4() if type_ == "d1" else ids.hex32()
 
 
 def _refused(request: Request, template: Template, form: Form, account_id: str) -> Response:
