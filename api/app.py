@@ -27,6 +27,7 @@ from api.envelope import Failure
 from api.kv import endpoints as kv
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
+from api.objects import endpoints as objects
 from api.r2 import endpoints as r2, objects as r2_objects
 from api.rendering import render_problems
 from api.s3 import endpoints as s3_keys
@@ -80,6 +81,8 @@ def create_app() -> FastAPI:
         tails.router,
         kv.router,
         kv.data_router,
+        objects.router,
+        objects.data_router,
         d1.router,
         d1.data_router,
         d1_files.router,

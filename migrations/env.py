@@ -10,6 +10,7 @@ import api.deployments.models
 import api.invocations.models
 import api.kv.models
 import api.nodes.models
+import api.objects.models
 import api.r2.models
 import api.s3.models
 import api.scripts.models

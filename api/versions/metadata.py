@@ -10,6 +10,7 @@ from typing import Any
 from api.bindings.kinds import check_bindings
 from api.clock import now
 from api.errors import NotSupported, ScriptRejected, TooLarge, UploadMalformed
+from api.objects.steps import read_migrations
 from api.settings import settings
 from api.versions.assets import WantedAssets, read_wanted
 from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
@@ -18,7 +19,6 @@ from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
 OLDEST_DATE = "2021-11-02"
 # Keys that mean a product Skerry does not have yet, with the words for it.
 _NOT_YET = {
-    "migrations": "Durable Objects (`migrations`) are",
     "exports": "Durable Objects (`exports`) are",
     "containers": "Containers are",
     "capnp_schema": "A Cap'n Proto schema of your own is",
@@ -89,6 +89,7 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
         triggered_by=_text(annotations, "workers/triggered_by", 100) or "upload",
         options=_options(metadata),
         wanted_assets=wanted_assets,
+        migrations=read_migrations(metadata.get("migrations")),
         warnings=[
             f"{words} are stored but have no effect in Skerry yet."
             for key, words in _WITHOUT_EFFECT.items()
