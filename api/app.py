@@ -30,6 +30,7 @@ from api.kv import endpoints as kv
 from api.logs import endpoints as logs
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
+from api.objects import endpoints as objects
 from api.queues import endpoints as queues, messages as queue_messages
 from api.r2 import endpoints as r2, objects as r2_objects
 from api.rendering import render_problems
@@ -86,6 +87,8 @@ def create_app() -> FastAPI:
         tails.router,
         kv.router,
         kv.data_router,
+        objects.router,
+        objects.data_router,
         d1.router,
         d1.data_router,
         d1_files.router,

@@ -10,6 +10,13 @@
     │   ├── SecretNotChangeable          10215
     │   ├── SharesInvalid                10083
     │   ├── SubdomainInvalid             10030
+    │   ├── ObjectClassNotConfigured     10061   a binding to a class without Durable Objects
+    │   ├── ObjectClassNotExported       10064   Durable Objects whose class a version lacks
+    │   ├── NewClassNotExported          10070   a migration of a class that a version lacks
+    │   ├── MigrationRefused             10074   a class that is there, or is not
+    │   ├── MigrationTagMismatch         10079
+    │   ├── VersionHasMigration          10211   a migration in a version that is not deployed
+    │   ├── VersionBeforeMigration       10212
     │   ├── CronInvalid                  10074   an expression that cannot be read, or never occurs
     │   ├── ScheduleImpossible           10075   a trigger of a script that is not deployed
     │   ├── KVTitleTaken                 10014
@@ -58,6 +65,7 @@
     │   ├── KVKeyNotFound                10009
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
+    │   ├── ObjectNamespaceNotFound      10066
     │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
@@ -143,6 +151,34 @@ class SharesInvalid(Refused):
 
 class SubdomainInvalid(Refused):
     code = 10030
+
+
+class ObjectClassNotConfigured(Refused):
+    code = 10061
+
+
+class ObjectClassNotExported(Refused):
+    code = 10064
+
+
+class NewClassNotExported(Refused):
+    code = 10070
+
+
+class MigrationRefused(Refused):
+    code = 10074
+
+
+class MigrationTagMismatch(Refused):
+    code = 10079
+
+
+class VersionHasMigration(Refused):
+    code = 10211
+
+
+class VersionBeforeMigration(Refused):
+    code = 10212
 
 
 class CronInvalid(Refused):
@@ -365,6 +401,10 @@ class TokenNotFound(NotFound):
 
 class AccessKeyNotFound(NotFound):
     code = 10227
+
+
+class ObjectNamespaceNotFound(NotFound):
+    code = 10066
 
 
 class BucketNotFound(NotFound):

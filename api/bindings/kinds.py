@@ -25,7 +25,7 @@ SUPPORTED_KINDS = (
     VARIABLE_KINDS
     | PART_KINDS
     | RESOURCE_KINDS.keys()
-    | {"secret_text", "version_metadata", "inherit", "assets"}
+    | {"secret_text", "version_metadata", "inherit", "assets", "durable_object_namespace"}
 )
 
 _NAME_LENGTH_MAX = 512
@@ -121,6 +121,15 @@ def _check_queue(name: str, binding: dict[str, Any]) -> None:
         )
 
 
+def _check_object_class(name: str, binding: dict[str, Any]) -> None:
+    for field in ("class_name", "script_name"):
+        value = binding.get(field, "-" if field == "script_name" else None)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ScriptRejected(
+                f"binding {name} of type {binding['type']} must have a valid `{field}` specified"
+            )
+
+
 def _refuse_nul(name: str, text: str) -> None:
     # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
     if "\0" in text:
@@ -146,6 +155,7 @@ _CHECKS = {
     "version_metadata": _nothing,
     "assets": _nothing,
     "inherit": _check_inherit,
+    "durable_object_namespace": _check_object_class,
     **dict.fromkeys(PART_KINDS, _check_part),
     **dict.fromkeys(RESOURCE_KINDS, _check_resource),
     "queue": _check_queue,
@@ -158,6 +168,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "version_metadata": (),
     "assets": (),
     "inherit": ("old_name",),
+    "durable_object_namespace": ("class_name", "script_name"),
     **dict.fromkeys(PART_KINDS, ("part",)),
     **{kind: (field,) for kind, field in RESOURCE_KINDS.items()},
     "queue": ("queue_name", "delivery_delay"),
