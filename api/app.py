@@ -33,6 +33,7 @@ from api.nodes import endpoints as nodes
 from api.objects import endpoints as objects
 from api.queues import endpoints as queues, messages as queue_messages
 from api.r2 import endpoints as r2, objects as r2_objects
+from api.rays import endpoints as rays
 from api.rendering import render_problems
 from api.s3 import endpoints as s3_keys
 from api.s3.app import S3
@@ -103,6 +104,7 @@ def create_app() -> FastAPI:
         targets.router,
         comparison.router,
         logs.router,
+        rays.router,
         telemetry.router,
         alerts.router,
     ):

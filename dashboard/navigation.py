@@ -16,6 +16,9 @@ _GROUPS = {
     "Observability": [
         ("/alerts", "Alerts", "bell"),
     ],
+    "Observability": [
+        ("/logs", "Stored logs", "terminal"),
+    ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),
         ("/targets", "Targets", "outside"),

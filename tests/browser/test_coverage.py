@@ -25,15 +25,18 @@ LOOKED_AT = {
     "/kv/{namespace_id}": ["kv-empty", "kv-keys"],
     "/kv/{namespace_id}/key": ["kv-key", "kv-key-refused"],
     "/kv/{namespace_id}/settings": ["kv-settings"],
+    "/logs": ["stored-logs"],
     "/login": ["login", "login-refused", "login-kept", "setup-pending"],
     "/nodes": ["nodes", "nodes-weak"],
     "/nodes/sandbox": ["nodes-sandbox"],
     "/nodes/{node_id}": ["node", "node-weak"],
+    "/nodes/{node_id}/metrics": ["node-metrics"],
     "/r2": ["r2-none"],
     "/r2/{bucket}": ["r2-empty", "r2-bucket"],
     "/r2/{bucket}/delete": ["r2-not-empty"],
     "/r2/{bucket}/object/delete": ["r2-object-delete"],
-    "/nodes/{node_id}/metrics": ["node-metrics"],
+    "/rays": ["ray-none"],
+    "/rays/{ray}": ["ray"],
     "/setup": ["setup", "setup-refused", "setup-used", "setup-wrong"],
     "/targets": ["targets", "targets-refused"],
     "/targets/{target_id}": ["target"],
@@ -58,6 +61,7 @@ LOOKED_AT = {
 }
 # Answers that are no page: a redirect, a download, a part of a page, or nothing at all.
 NO_PAGES = {
+    "/logs/export",
     "/r2/{bucket}/object",
     "/session",
     "/workers/{name}/deployments/{deployment_id}/progress",
