@@ -43,6 +43,7 @@ from api.settings import settings
 from api.tails import endpoints as tails
 from api.targets import endpoints as targets
 from api.telemetry import endpoints as telemetry
+from api.usage import endpoints as usage
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -104,6 +105,7 @@ def create_app() -> FastAPI:
         targets.router,
         comparison.router,
         logs.router,
+        usage.router,
         rays.router,
         telemetry.router,
         alerts.router,

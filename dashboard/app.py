@@ -38,6 +38,7 @@ from dashboard.pages import (
     theme,
     tokens,
     triggers,
+    usage,
     variables,
     versions,
 )
@@ -86,6 +87,7 @@ def pages() -> FastAPI:
         alerts,
         observability,
         rays,
+        usage,
         kv,
         d1,
         nodes,

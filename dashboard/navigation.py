@@ -18,6 +18,7 @@ _GROUPS = {
     ],
     "Observability": [
         ("/logs", "Stored logs", "terminal"),
+        ("/usage", "Usage", "book"),
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),

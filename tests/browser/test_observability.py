@@ -1,4 +1,4 @@
-"""From a request to its logs, to why it went there."""
+"""From a request to its logs, to why it went there, to what it used."""
 
 import time
 
@@ -21,7 +21,7 @@ export default { fetch(request) {
 """
 
 
-def test_a_request_from_its_logs_to_why(page: Page, ada: Eye, platform: Platform) -> None:
+def test_a_request_from_its_logs_to_what_it_used(page: Page, ada: Eye, platform: Platform) -> None:
     parts = upload_parts(SCRIPT, observability={"enabled": True})
     platform.api.result("PUT", "workers/scripts/stored-shop", **parts)
     platform.api.result("POST", "workers/scripts/stored-shop/subdomain", json={"enabled": True})
@@ -53,3 +53,7 @@ def test_a_request_from_its_logs_to_why(page: Page, ada: Eye, platform: Platform
     ada.look(page, "ray")
     page.goto("/rays?ray=none")
     ada.look(page, "ray-none")
+
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("rowheader", name="stored-shop").first).to_be_visible()
+    ada.look(page, "usage")

@@ -1,5 +1,7 @@
-"""Stored logs and one request explained: the pages as anybody without JavaScript gets them."""
+"""Stored logs, one request explained, and usage: the pages as anybody without JavaScript gets them."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.deployments import service as deployments
 from api.invocations import partitions
-from api.invocations.models import invocations
+from api.invocations.models import invocations, measures, rollups
 from api.logs.models import log_events
 from api.scripts import service as scripts
 
@@ -204,3 +206,20 @@ def test_what_is_not_known_of_a_request_is_said(
     session.execute(update(invocations).values(account_id="f" * 32))
     session.commit()
     assert ada.get(f"/rays/{RAY}").status_code == 404
+
+
+def test_usage_is_shown_and_taken_along(ada: TestClient, session: Session, shop: str) -> None:
+    assert "No Worker did anything" in ada.get("/usage").text
+    shared = {"script_id": shop, "minute": now(), "version_id": "v", "node_id": "n"}
+    counted = {"requests": 1234, "cold": 0, "duration_us": 9_000_000, "bytes_in": 1}
+    row = {**shared, "outcome": "ok", "bucket": 1, **counted, "bytes_out": 2_000_000}
+    session.execute(insert(rollups).values(row))
+    session.execute(insert(measures).values({**shared, "cpu_ms": 77, "memory_bytes": 1}))
+    session.commit()
+    page = ada.get("/usage").text
+    for words in ("1,234", "77 ms", "9,000 ms", "2.0 MB", "are not counted yet"):
+        assert words in page
+    (used,) = csv.DictReader(io.StringIO(ada.get("/usage/export/csv").text))
+    assert (used["script"], used["requests"], used["egress_bytes"]) == ("shop", "1234", "2000000")
+    assert ada.get("/usage/export/json").json()[0]["cpu_ms"] == 77
+    assert ada.get("/usage?from=never").status_code == 400
