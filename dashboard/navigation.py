@@ -14,10 +14,8 @@ _GROUPS = {
         ("/queues", "Queues", "queue"),
     ],
     "Observability": [
-        ("/alerts", "Alerts", "bell"),
-    ],
-    "Observability": [
         ("/logs", "Stored logs", "terminal"),
+        ("/alerts", "Alerts", "bell"),
         ("/usage", "Usage", "book"),
     ],
     "Platform": [
