@@ -32,8 +32,8 @@ def test_every_folder_is_a_template() -> None:
         "short-links",
         "file-drop",
         "cached-api",
-        "queue",
         "guestbook",
+        "queue",
     ]
 
 
