@@ -28,6 +28,7 @@
     │   ├── D1NameInvalid                7400
     │   ├── D1QueryFailed                7500
     │   ├── D1NameTaken                  7502
+    │   ├── D1RestoreFailed              7505
     │   ├── D1DatabaseBound              7510
     │   ├── D1BindingNotFound            10181
     │   ├── BucketNameInvalid            10005
@@ -48,6 +49,7 @@
     │   ├── KVKeyNotFound                10009
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
+    │   ├── D1BookmarkNotFound           7504
     │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
@@ -201,6 +203,10 @@ class D1NameTaken(Refused):
     code = 7502
 
 
+class D1RestoreFailed(Refused):
+    code = 7505
+
+
 class D1DatabaseBound(Refused):
     code = 7510
 
@@ -294,6 +300,10 @@ class KVNamespaceNotFound(NotFound):
 
 class D1DatabaseNotFound(NotFound):
     code = 7404
+
+
+class D1BookmarkNotFound(NotFound):
+    code = 7504
 
 
 class TokenNotFound(NotFound):

@@ -43,6 +43,7 @@ class NodePaths:
             self.cells,
             self.spool,
             self.stores,
+            self.points,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,6 +92,11 @@ class NodePaths:
     def store_data(self, account_id: str, kind: str) -> Path:
         """All of an account's data of one kind."""
         return self.stores / account_id / kind
+
+    @property
+    def points(self) -> Path:
+        """Copies of D1 databases, by account and file; not in a store's view."""
+        return self.root / "points"
 
     @property
     def keeper_socket(self) -> Path:

@@ -62,6 +62,13 @@ class Settings:
     """As `cell_memory_mib`, of a store."""
     store_cpu_seconds: float
     """CPU that a store may use for one thing, a D1 query for example, without doing anything else."""
+    d1_point_seconds: float
+    """Time between two copies of a D1 database that changes; 0: only before an import and a restore,
+    and when one is asked for."""
+    d1_points: int
+    """Copies that are kept of one database; beyond it the oldest go."""
+    d1_points_mib: int
+    """What all copies of one database may have together."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -96,6 +103,9 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
         store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),
+        d1_point_seconds=_number(environ, "SKERRY_D1_POINT_SECONDS", 900),
+        d1_points=int(_positive(environ, "SKERRY_D1_POINTS", 100)),
+        d1_points_mib=int(_positive(environ, "SKERRY_D1_POINTS_MIB", 1024)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
 

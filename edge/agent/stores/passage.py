@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from edge.agent.cells.cell import StartError
 from edge.agent.stores.stores import Stores
+from edge.agent.stores.travel import Travel
 from edge.runtime.reach import STORE_HEADER
 
 PREFIX = "/stores"
@@ -35,6 +36,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Passage:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+        self._travel = Travel(stores.points)
 
     async def forward(self, request: Request) -> Response:
         """Raises nothing: what went wrong is the answer."""
@@ -43,6 +45,9 @@ class Passage:
         if not target:
             return _said(404, "There is no such store.")
         kind, account_id, name, rest = target.groups()
+        travelled = await self._travel.answer(request, kind, account_id, name, rest)
+        if travelled is not None:
+            return travelled
         try:
             cell = await self._stores.ready(account_id, kind)
         except StartError as error:
