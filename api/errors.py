@@ -35,6 +35,7 @@
     │   ├── D1NameInvalid                7400
     │   ├── D1QueryFailed                7500
     │   ├── D1NameTaken                  7502
+    │   ├── D1RestoreFailed              7505
     │   ├── D1DatabaseBound              7510
     │   ├── D1BindingNotFound            10181
     │   ├── BucketNameInvalid            10005
@@ -66,6 +67,7 @@
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
     │   ├── ObjectNamespaceNotFound      10066
+    │   ├── D1BookmarkNotFound           7504
     │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
@@ -253,6 +255,10 @@ class D1NameTaken(Refused):
     code = 7502
 
 
+class D1RestoreFailed(Refused):
+    code = 7505
+
+
 class D1DatabaseBound(Refused):
     code = 7510
 
@@ -393,6 +399,10 @@ class KVNamespaceNotFound(NotFound):
 
 class D1DatabaseNotFound(NotFound):
     code = 7404
+
+
+class D1BookmarkNotFound(NotFound):
+    code = 7504
 
 
 class TokenNotFound(NotFound):

@@ -45,6 +45,7 @@ class NodePaths:
             self.log_spool,
             self.stores,
             self.locks,
+            self.points,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,6 +99,11 @@ class NodePaths:
     def locks(self) -> Path:
         """A file for each piece of storage that one process at a time may open."""
         return self.root / "locks"
+
+    @property
+    def points(self) -> Path:
+        """Copies of D1 databases, by account and file; not in a store's view."""
+        return self.root / "points"
 
     @property
     def keeper_socket(self) -> Path:
