@@ -19,7 +19,7 @@ from api.assets import service as assets
 from api.clock import now
 from api.crons import service as crons
 from api.db import transaction
-from api.deployments import resources, rollouts as rollout_service, service as deployments
+from api.deployments import callers, resources, rollouts as rollout_service, service as deployments
 from api.deployments.models import Deployment, Rollout, RolloutState
 from api.errors import (
     AlreadyExists,
@@ -189,6 +189,7 @@ def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> U
     """The upload with everything that it keeps, inherits or has uploaded before."""
     with_bindings = versions.resolved(session, scripts.find(session, account_id, name), upload)
     resources.check(session, account_id, with_bindings.bindings, upload.makes)
+    callers.check(session, account_id, name, with_bindings.bindings)
     return assets.resolved(session, account_id, name, with_bindings)
 
 
@@ -210,7 +211,9 @@ def deploy_version(
         found = {versions.get(session, script, id_): int(share) for id_, share in shares.items()}
         deployments.check_shares(shares)
         for version in found:
-            resources.check(session, account_id, [one.public() for one in version.bindings])
+            bindings = [one.public() for one in version.bindings]
+            resources.check(session, account_id, bindings)
+            callers.check(session, account_id, name, bindings)
         return deployments.deploy(
             session, script, found, message=message, triggered_by=triggered_by, by=by
         )
@@ -369,11 +372,16 @@ def rename_subdomain(account: Account, subdomain: str) -> None:
                 rollout_service.roll_out(session, script, deployment)
 
 
-def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
-    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes."""
+def delete_script(account_id: str, name: str, *, by: Actor, force: bool = False) -> list[Rollout]:
+    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes.
+
+    Raises ScriptCalled while other scripts bind it, unless that is to be ignored (`force`).
+    """
     del by  # the audit log will want it
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
+        if not force:
+            callers.refuse_called(session, account_id, script)
         _remove(session, script)
     return deployments.await_withdrawal(script.id)
 

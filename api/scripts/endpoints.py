@@ -10,7 +10,6 @@ from api.pagination import RequestedPage, page_of_list
 from api.scripts import service, urls
 from api.scripts.models import Script
 from api.scripts.schemas import (
-    ReferencesOut,
     ScriptOut,
     ScriptSettings,
     ServiceOut,
@@ -105,13 +104,6 @@ def settings_of(script: Script) -> dict[str, Any]:
 @router.get("/workers/scripts/{name}/script-settings", response_model=Envelope[ScriptSettings])
 def get_script_settings(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
     return answer(settings_of(service.get(session, account, name)))
-
-
-@router.get("/workers/scripts/{name}/references", response_model=Envelope[ReferencesOut])
-def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
-    """What depends on the script. Nothing can yet: there are no service bindings."""
-    service.get(session, account, name)
-    return answer({"services": {"incoming": []}, "durable_objects": [], "dispatch_outbounds": []})
 
 
 # Lists that wrangler reads while it deletes a script. They are empty because nothing of the kind can

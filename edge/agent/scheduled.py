@@ -13,6 +13,7 @@ import structlog
 
 from edge.agent.background import Background
 from edge.agent.cells.cell import Cell
+from edge.agent.cells.control import post
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import Outcome
 from edge.agent.cells.probe import ProbeError, probe
@@ -119,7 +120,7 @@ class Scheduled:
         body = {"cron": event.cron, "scheduledTime": event.scheduled_ms}
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                answer = await _post(cell.paths.control, "/scheduled", json.dumps(body).encode())
+                answer = await post(cell.paths.control, "/scheduled", json.dumps(body).encode())
             return str(json.loads(answer)["outcome"]), ""
         except TimeoutError:
             return "canceled", f"It ran for longer than {LONGEST_SECONDS / 60:.0f} minutes."
@@ -165,18 +166,3 @@ def visiting(main: Path) -> Iterator[None]:
 def _note(logs: list[str], line: str) -> None:
     if len(logs) < LOG_LINES:
         logs.append(line[:LINE_LENGTH])
-
-
-async def _post(control: Path, path: str, body: bytes) -> bytes:
-    """The body of the answer. Raises OSError or EOFError when the cell ends before it answers."""
-    reader, writer = await asyncio.open_unix_connection(control)
-    try:
-        head = f"POST {path} HTTP/1.1\r\nHost: cell\r\nConnection: close\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await reader.read()
-    finally:
-        writer.close()
-    head_of_answer, _, content = answer.partition(b"\r\n\r\n")
-    if not head_of_answer.startswith(b"HTTP/1.1 200"):
-        raise EOFError(f"it answered {head_of_answer[:60]!r}")
-    return content

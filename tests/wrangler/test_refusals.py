@@ -55,11 +55,6 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
             "Durable Objects",
             id="durable-object",
         ),
-        pytest.param(
-            {"services": [{"binding": "OTHER", "service": "other"}]},
-            "OTHER of type service",
-            id="service",
-        ),
     ],
 )
 def test_products_that_are_not_there_yet(
