@@ -38,6 +38,8 @@
     │   ├── D1RestoreFailed              7505
     │   ├── D1DatabaseBound              7510
     │   ├── D1BindingNotFound            10181
+    │   ├── ServiceBindingNotFound       10143   a binding to a script that is not there
+    │   ├── ScriptCalled                 10064   other scripts bind the one that is to be deleted
     │   ├── BucketNameInvalid            10005
     │   ├── R2BindingNotFound            10085
     │   ├── R2Refused                            the code that the bucket's store gave
@@ -265,6 +267,14 @@ class D1DatabaseBound(Refused):
 
 class D1BindingNotFound(Refused):
     code = 10181
+
+
+class ServiceBindingNotFound(Refused):
+    code = 10143
+
+
+class ScriptCalled(Refused):
+    code = 10064
 
 
 class BucketNameInvalid(Refused):

@@ -77,7 +77,7 @@ class NodePaths:
     def mount_points(self) -> tuple[Path, ...]:
         """Empty here. In a cell's own view folders of NODE_DIR are mounted on them, which its user
         could not come to otherwise."""
-        return (self.doors / "mount-0", self.doors / "mount-1")
+        return tuple(self.doors / f"mount-{number}" for number in range(3))
 
     @property
     def egress_socket(self) -> Path:
