@@ -13,8 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from edge.runtime.stores import BY_BINDING
-from edge.spec import BARE_BINDING_TYPES, FILE_BINDING_TYPES, Binding, Spec, SpecError
+from edge.spec import FILE_BINDING_TYPES, Binding, Spec, SpecError
 
 ADAPTER = Path(__file__).parent / "lambda"
 EXCEPTION_PAGE = Path(__file__).parent / "agent" / "front" / "pages" / "1101.html"
@@ -28,6 +27,8 @@ _NONCE_BYTES = 12
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 _PACKAGE = {"type": "module"}
+# Bindings that carry what `env` shows.
+_VALUES = frozenset({"plain_text", "json", "version_metadata"})
 
 
 def pack(spec: Spec, files: Mapping[str, bytes], key: bytes) -> bytes:
@@ -70,13 +71,15 @@ def _version(spec: Spec, *, sealed: bool) -> dict[str, object]:
 
 def _binding(binding: Binding) -> dict[str, object]:
     told: dict[str, object] = {"name": binding.name, "type": binding.type}
-    if binding.type in BY_BINDING or binding.type in BARE_BINDING_TYPES:
-        raise SpecError(
-            f"Binding {binding.name} of type {binding.type} cannot be offered on AWS Lambda yet."
-        )
     if binding.type in FILE_BINDING_TYPES:
         return {**told, "file": _file(str(binding.value))}
-    return told if binding.type == "secret_text" else {**told, "value": binding.value}
+    if binding.type in _VALUES:
+        return {**told, "value": binding.value}
+    if binding.type == "secret_text":
+        return told
+    raise SpecError(
+        f"Binding {binding.name} of type {binding.type} cannot be offered on AWS Lambda yet."
+    )
 
 
 def _file(digest: str) -> str:
