@@ -15,8 +15,9 @@ from launcher.paths import ROOT, DataDirectory
 from launcher.programs import PYTHON, external_database, external_redis
 from launcher.progress import say
 
-# Two workers for the two cores of the smallest machine that CI has; launcher/grouping.py says what stays together.
-PYTEST_PARALLEL = ["-n", "2", "-p", "launcher.grouping"]
+# Three workers for the two cores of the smallest machine that CI has: tests wait for processes more than they work.
+# launcher/grouping.py says what stays together.
+PYTEST_PARALLEL = ["-n", "3", "-p", "launcher.grouping"]
 
 # The tests' servers are thrown away: nothing of theirs has to survive a power failure.
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")

@@ -1,7 +1,7 @@
 """The whole platform, started once in a session as a user starts it: `./skerry up`.
 
-Files that use the fixture `platform` say `pytestmark = pytest.mark.xdist_group("platform")`, so that all
-of them run in one xdist worker and find the same instance.
+Files that use the fixture `platform` say `pytestmark = pytest.mark.xdist_group("platform")`, or "wrangler" for those
+that need no browser, so that all of a group run in one xdist worker and find the same instance.
 """
 
 import os

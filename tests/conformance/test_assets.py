@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.conftest import Both
 from tests.wrangler.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 FILES = {
     "public/index.html": "<h1>home</h1>",

@@ -8,7 +8,7 @@ import pytest
 from tests.conformance.conftest import Both
 from tests.wrangler.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 const good = { "cache-control": "max-age=100" };

@@ -10,7 +10,7 @@ from tests.conformance.conftest import Both, Site
 from tests.platform import SETTLE_SECONDS
 from tests.wrangler.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 import { DurableObject, RpcTarget } from "cloudflare:workers";

@@ -11,7 +11,7 @@ from tests.conformance.conftest import Both, Site
 from tests.platform import SETTLE_SECONDS
 from tests.wrangler.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 const got = [];

@@ -8,7 +8,7 @@ import pytest
 from tests.conformance.conftest import Both
 from tests.wrangler.conftest import COMPATIBILITY_DATE, Project
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 CALLEE = """import { WorkerEntrypoint, RpcTarget } from "cloudflare:workers";
 class Counter extends RpcTarget {

@@ -4,7 +4,7 @@ import pytest
 
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 PUBLIC = {
     "public/index.html": "<h1>home</h1>",

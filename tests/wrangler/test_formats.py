@@ -7,7 +7,7 @@ import pytest
 from tests.platform import ROOT
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 # (module (func (export "answer") (result i32) i32.const 42))
 WASM = bytes.fromhex(

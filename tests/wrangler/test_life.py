@@ -4,7 +4,7 @@ import pytest
 
 from tests.wrangler.conftest import NEWEST, Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 
 def test_life(wrangler: Wrangler, project: Project) -> None:

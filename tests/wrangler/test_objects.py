@@ -7,7 +7,7 @@ import pytest
 from tests.platform import Platform
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 WORKER = """
 import { DurableObject } from "cloudflare:workers";

@@ -8,7 +8,7 @@ import pytest
 from tests.edge.nodes import until
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 interface Cart { items: number }

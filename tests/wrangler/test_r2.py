@@ -6,7 +6,7 @@ import pytest
 
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 export default {

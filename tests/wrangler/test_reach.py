@@ -4,7 +4,7 @@ import pytest
 
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 
 def test_live_url_off_and_on(wrangler: Wrangler, project: Project) -> None:

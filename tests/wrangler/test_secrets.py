@@ -7,7 +7,7 @@ import pytest
 
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SHOW_ENV = "export default { fetch: (request, env) => Response.json({ ...env }) };\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.wrangler.conftest import COMPATIBILITY_DATE, Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 CALLEE = """import { WorkerEntrypoint } from "cloudflare:workers";
 export default { fetch: () => new Response("WORD") };

@@ -19,7 +19,7 @@ from tests.edge.nodes import until
 from tests.platform import ROOT
 from tests.wrangler.conftest import WRANGLERS, Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """
 export default { async fetch(request) {

@@ -8,7 +8,7 @@ import pytest
 from tests.platform import SETTLE_SECONDS
 from tests.wrangler.conftest import Project, Wrangler
 
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 SCRIPT = """let last = "never";
 export default {
