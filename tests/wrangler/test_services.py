@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.wrangler.conftest import COMPATIBILITY_DATE, Project, Wrangler
+from tests.wrangler.conftest import COMPATIBILITY_DATE, NEWEST, Project, Wrangler
 
 pytestmark = pytest.mark.xdist_group("wrangler")
 
@@ -49,8 +49,11 @@ def test_services(wrangler: Wrangler, project: Project) -> None:
 
     wrangler("deploy", "-c", "callee.json")
     first = wrangler("deploy").version_id
-    # wrangler 3 knows nothing of props.
-    props = "without props" if wrangler.version.startswith("3") else "3"
+    # Older wranglers send no props; what was sent is what the callee is given.
+    sent = project.versions()[0]["resources"]["bindings"][1].get("props")
+    if wrangler.version == NEWEST:
+        assert sent == {"level": 3}
+    props = "without props" if sent is None else "3"
     project.answers(f"one, one you {props}")
     write(project, "two", callee)
     wrangler("deploy", "-c", "callee.json")
