@@ -35,7 +35,7 @@ def test_a_queue_from_its_making_to_its_end(page: Page, ada: Eye, platform: Plat
 
     send(page, "first <b>")
     send(page, "second")
-    expect(page.get_by_text("2 messages, 15 bytes")).to_be_visible()
+    expect(page.get_by_text("2 messages, 15 B")).to_be_visible()
     expect(page.get_by_text("first <b>")).to_be_visible()
     page.get_by_label("Messages in a batch").fill("many")
     page.get_by_role("button", name="Save the consumer").click()

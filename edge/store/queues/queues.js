@@ -156,6 +156,8 @@ export class Queues extends DurableObject {
 async function message(request) {
   const { headers } = request;
   if (Number(headers.get("Content-Length")) > LARGEST_MESSAGE) {
+    // Who is still sending would take an answer that comes early for a broken connection.
+    await request.body?.pipeTo(new WritableStream());
     throw tooLarge(
       10204,
       `message length of ${headers.get("Content-Length")} bytes exceeds limit of ${LARGEST_MESSAGE}`,
