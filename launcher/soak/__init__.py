@@ -6,11 +6,13 @@ lost or doubled without one. docs/operating.md says which kills are a reason for
 
 import random
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import psycopg
 
+from edge.paths import NodePaths
 from launcher import postgres, temporary
 from launcher.errors import LauncherError
 from launcher.programs import Instance, external_database
@@ -29,7 +31,7 @@ KILL_SECONDS = 4.0
 SAMPLE_SECONDS = 2.0
 # No kill in the last seconds: what is killed must be able to come back.
 QUIET_SECONDS = 15.0
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 120.0
 
 
 def run(minutes: float, seed: int | None) -> int:
@@ -75,6 +77,8 @@ def _disturb(workers: Workers, killer: Killer, watch: Watch, until: float) -> No
     """Deploy, kill and look, each at its own pace, until the time is over."""
     deploy_at = sample_at = time.monotonic()
     kill_at = deploy_at + KILL_SECONDS
+    # Beside the rest: a deploy waits for what was killed, and kills must not wait for it.
+    deploying = threading.Thread(target=workers.redeploy)
     while (moment := time.monotonic()) < until:
         if moment >= sample_at:
             watch.sample()
@@ -83,10 +87,13 @@ def _disturb(workers: Workers, killer: Killer, watch: Watch, until: float) -> No
             if kill := killer.strike():
                 say(f"  killed {kill.what}")
             kill_at = moment + KILL_SECONDS
-        if moment >= deploy_at and moment < until - QUIET_SECONDS:
-            workers.redeploy()
+        if moment >= deploy_at and moment < until - QUIET_SECONDS and not deploying.is_alive():
+            deploying = threading.Thread(target=workers.redeploy)
+            deploying.start()
             deploy_at = moment + DEPLOY_SECONDS
         time.sleep(0.1)
+    if deploying.ident:
+        deploying.join()
 
 
 def _wait_for(port: int, host: str) -> None:
@@ -111,7 +118,10 @@ def _recorded(instance: Instance, wanted: set[str]) -> list[str]:
             continue
         if wanted <= set(rays):
             break
-        still, before = (still + 1, before) if len(rays) == before else (0, len(rays))
+        # What waits on the node's disk, for a control plane that starts again, is not lost.
+        waits = any(NodePaths.of(instance.data.node(NODE)).spool.glob("*.json.gz"))
+        still = 0 if waits or len(rays) != before else still + 1
+        before = len(rays)
     return rays
 
 

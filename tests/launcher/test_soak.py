@@ -98,6 +98,6 @@ def test_a_minute_of_it() -> None:
     assert made == len(templates.load_all()), said
     requests = int(re.findall(r"^([\d,]+) requests", said, re.M)[0].replace(",", ""))
     assert requests > 200
-    assert len(re.findall(r"^  killed ", said, re.M)) >= 5
+    assert len(re.findall(r"^  killed ", said, re.M)) >= 3
     assert re.search(r"Deploys: \d+ accepted", said)
     assert re.search(r"^postgres +\| .*\| +[+-]\d", said, re.M)
