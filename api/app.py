@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from api import graphql
 from api.accounts import endpoints as accounts
 from api.alerts import endpoints as alerts
+from api.analytics import endpoints as analytics
 from api.assets import endpoints as assets
 from api.comparison import endpoints as comparison
 from api.crons import endpoints as crons
@@ -101,6 +102,7 @@ def create_app() -> FastAPI:
         queues.data_router,
         queue_messages.router,
         graphql.router,
+        analytics.router,
         s3_keys.router,
         targets.router,
         comparison.router,

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     record_retention_days: int = 7
     log_retention_days: int = 7
     rollup_retention_days: int = 90
+    # Of Analytics Engine: Cloudflare keeps three months.
+    data_point_retention_days: int = 92
     # --- telemetry --------------------------------------------------------------------------
     # The names are OpenTelemetry's own; without an endpoint nothing is sent.
     otlp_endpoint: str = Field(

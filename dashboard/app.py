@@ -14,6 +14,7 @@ from dashboard.headers import SecurityHeaders
 from dashboard.kept import Resent
 from dashboard.pages import (
     alerts,
+    analytics,
     components,
     create,
     d1,
@@ -91,6 +92,7 @@ def pages() -> FastAPI:
         usage,
         kv,
         d1,
+        analytics,
         nodes,
         targets,
         health,

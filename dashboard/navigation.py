@@ -13,6 +13,7 @@ _GROUPS = {
         ("/r2", "R2 buckets", "bucket"),
         ("/queues", "Queues", "queue"),
         ("/objects", "Durable Objects", "objects"),
+        ("/analytics", "Analytics Engine", "chart"),
     ],
     "Observability": [
         ("/logs", "Stored logs", "terminal"),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge.runtime.stores import BY_BINDING
 from edge.runtime.stores.kind import Kind
@@ -14,6 +14,13 @@ _STORAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 MODULE_TYPES = frozenset({"esm", "cjs", "text", "data", "json", "wasm"})
 FILE_BINDING_TYPES = frozenset({"wasm_module", "text_blob", "data_blob"})
+# Bindings that are told by one text, and the field that it is in.
+_TEXT_FIELDS = {
+    "plain_text": "text",
+    "secret_text": "text",
+    "durable_object_namespace": "class_name",
+    "analytics_engine": "dataset",
+}
 # Bindings that name something of the cell's own and carry nothing.
 BARE_BINDING_TYPES = frozenset({"assets"})
 
@@ -35,8 +42,10 @@ class Binding:
     type: str
     value: object
     """A string for text and secrets, any JSON for `json` and `version_metadata`, the id of what it
-    leads to for storage, a class of the script's for Durable Objects, the script and
+    leads to for storage, the name of a dataset, a class of the script's for Durable Objects, the script and
     the way into it for `service`, else a digest."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """What else it says, for kinds of storage that want to know more."""
 
     def as_service(self) -> dict[str, object]:
         """Without a secret: as it came, if it is a binding to a script."""
@@ -172,21 +181,28 @@ def _service(fields: Fields) -> dict[str, object]:
 def _binding(fields: Fields) -> Binding:
     name, kind = fields.text("name"), fields.text("type")
     value: object
-    if kind in ("plain_text", "secret_text"):
-        value = fields.text("text")
+    options: Mapping[str, object] = {}
+    if kind in _TEXT_FIELDS:
+        value = fields.text(_TEXT_FIELDS[kind])
     elif kind == "json":
         value = fields.get("json")
     elif kind == "version_metadata":
         value = {key: fields.optional_text(key) or "" for key in ("id", "tag", "timestamp")}
-    elif kind == "durable_object_namespace":
-        value = fields.text("class_name")
     elif kind in BARE_BINDING_TYPES:
         value = None
     elif kind in FILE_BINDING_TYPES:
         value = digest_field(fields, "digest")
     else:
         value = _leading(name, kind, fields)
-    return Binding(name=name, type=kind, value=value)
+        options = _options(fields, BY_BINDING[kind].options_field) if kind in BY_BINDING else {}
+    return Binding(name=name, type=kind, value=value, options=options)
+
+
+def _options(fields: Fields, name: str) -> Mapping[str, object]:
+    value = fields.get(name) if name else {}
+    if not isinstance(value, dict):
+        raise WireError(f"{fields.where}.{name} must be an object")
+    return value
 
 
 def _leading(name: str, kind: str, fields: Fields) -> object:

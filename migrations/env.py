@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, text
 
 import api.accounts.models
 import api.alerts.models
+import api.analytics.models
 import api.bindings.models
 import api.d1.models
 import api.deployments.models

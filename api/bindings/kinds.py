@@ -26,11 +26,16 @@ SUPPORTED_KINDS = (
     | PART_KINDS
     | RESOURCE_KINDS.keys()
     | {"secret_text", "version_metadata", "inherit", "assets"}
-    | {"durable_object_namespace", "service"}
+    | {"durable_object_namespace", "service", "ratelimit", "analytics_engine"}
 )
 # What a script is called in when its binding names no environment.
 PRODUCTION = "production"
 
+# Seconds that a rate limit may count over.
+RATE_PERIODS = (10, 60)
+# Of a dataset of Analytics Engine, which is a table in its SQL.
+DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_RATE_NAMESPACE = re.compile(r"[1-9][0-9]{0,18}")
 _NAME_LENGTH_MAX = 512
 # Anything goes into `env`, but control characters and half a surrogate pair only ever come from a
 # mistake.
@@ -161,6 +166,28 @@ def callee_of(binding: dict[str, Any]) -> str:
     return service if environment == PRODUCTION else f"{service}-{environment}"
 
 
+def _check_ratelimit(name: str, binding: dict[str, Any]) -> None:
+    namespace, simple = binding.get("namespace_id"), binding.get("simple")
+    if not isinstance(namespace, str) or not _RATE_NAMESPACE.fullmatch(namespace):
+        raise ScriptRejected(f"Binding {name} needs a `namespace_id`: a positive whole number.")
+    if not isinstance(simple, dict) or not simple.keys() <= {"limit", "period"}:
+        raise ScriptRejected(f"Binding {name} needs `simple`: an object with `limit` and `period`.")
+    limit, period = simple.get("limit"), simple.get("period")
+    if type(limit) is not int or not 0 < limit < 2**32:
+        raise ScriptRejected(f"`simple.limit` of binding {name} must be a positive whole number.")
+    if type(period) is not int or period not in RATE_PERIODS:
+        raise ScriptRejected(f"`simple.period` of binding {name} must be 10 or 60 seconds.")
+
+
+def _check_dataset(name: str, binding: dict[str, Any]) -> None:
+    dataset = binding.setdefault("dataset", name)
+    if not isinstance(dataset, str) or not DATASET_NAME.fullmatch(dataset):
+        raise ScriptRejected(
+            f"`dataset` of binding {name} must be letters, digits and underscores, at most 64, and "
+            "begin with a letter."
+        )
+
+
 def _refuse_nul(name: str, text: str) -> None:
     # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
     if "\0" in text:
@@ -189,6 +216,8 @@ _CHECKS = {
     "inherit": _check_inherit,
     "durable_object_namespace": _check_object_class,
     "service": _check_service,
+    "ratelimit": _check_ratelimit,
+    "analytics_engine": _check_dataset,
     **dict.fromkeys(PART_KINDS, _check_part),
     **dict.fromkeys(RESOURCE_KINDS, _check_resource),
     "queue": _check_queue,
@@ -203,6 +232,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "inherit": ("old_name",),
     "durable_object_namespace": ("class_name", "script_name"),
     "service": _SERVICE_FIELDS,
+    "ratelimit": ("namespace_id", "simple"),
+    "analytics_engine": ("dataset",),
     **dict.fromkeys(PART_KINDS, ("part",)),
     **{kind: (field,) for kind, field in RESOURCE_KINDS.items()},
     "queue": ("queue_name", "delivery_delay"),

@@ -15,6 +15,7 @@ from sqlalchemy import Table, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from api.analytics import points as data_points
 from api.clock import now
 from api.errors import Refused
 from api.invocations import partitions
@@ -66,6 +67,7 @@ class Batch(BaseModel):
     timings: list[Timing] = []
     """One per request, in the same order, or none."""
     measures: list[Measure] = []
+    points: list[data_points.Point] = []
     lost: dict[Word, Count] = {}
 
 
@@ -110,6 +112,7 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     _roll_up(session, node_id, requests)
     _store(session, node_id, requests, batch.timings)
     _measure(session, node_id, batch.measures)
+    data_points.store(session, batch.points)
     count_losses(session, node_id, batch.lost)
     return True
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import structlog
 
@@ -9,7 +11,7 @@ from edge.agent.adoption import end_processes, resume, take_over_cells
 from edge.agent.assets import AssetFolders
 from edge.agent.background import Background
 from edge.agent.bundles import Bundles
-from edge.agent.cells.cell import StartError
+from edge.agent.cells.cell import Cell, StartError
 from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import MIB, Limits
@@ -29,6 +31,7 @@ from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
 from edge.agent.queues.queues import Queues
 from edge.agent.records.meters import Meters
+from edge.agent.records.points import Points
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
 from edge.agent.records.stored_logs import StoredLogs
@@ -155,6 +158,7 @@ class DataPlane:
             fleet=self.fleet,
             front=self.front,
             meters=Meters(self.fleet),
+            points=Points(self.state.slot),
         )
         self.tails = Tails(self.fleet, self.deployer)
         self.stored_logs = StoredLogs(
@@ -162,7 +166,9 @@ class DataPlane:
             fleet=self.fleet,
             spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
-        self.recorder.listener = Hearing(self.fleet, (self.tails, self.stored_logs)).hear_request
+        hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
+        self.recorder.listener = hearing.hear_request
+        self.fleet.hear = partial(_heard, (self.recorder.points.hear_line, hearing.hear_line))
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
@@ -279,3 +285,8 @@ class DataPlane:
         except (StartError, FrontRefusedError) as error:
             # What was stays as it is, and is tried again.
             log.warning("cell_cut_off", script_id=script_id, reason=str(error))
+
+
+def _heard(listeners: Iterable[Callable[[Cell, bytes], bool]], cell: Cell, line: bytes) -> bool:
+    """Whether a line that a cell printed was for one of them, and so is not the script's."""
+    return any(listener(cell, line) for listener in listeners)

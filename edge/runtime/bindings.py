@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from edge.runtime import points
 from edge.runtime.messages import MODULES_SERVICE
-from edge.runtime.stores import BY_BINDING
-from edge.spec import Binding, Spec, text_of
+from edge.runtime.stores import BY_BINDING, limits
+from edge.spec import FILE_BINDING_TYPES, Binding, Spec, text_of
 
 # A service in every configuration of a script: its way out, if it has one.
 INTERNET = "internet"
 ASSETS_SERVICE = "skerry-assets"
+MODULES = {limits.MODULE: Path(__file__).resolve().parents[1] / "cell" / "ratelimit.js"}
 # Serves files and never asks the script.
 ASSETS_ENTRYPOINT = "AssetWorker"
 
@@ -24,24 +27,41 @@ def fill_bindings(
         slot.name = binding.name
         if (kind := BY_BINDING.get(binding.type)) and kind.bind:
             kind.bind(slot, services.get(binding.name, INTERNET))
+            if kind.configure:
+                kind.configure(slot, binding.options)
+        elif binding.type in FILE_BINDING_TYPES:
+            _fill_file(slot, binding, files[str(binding.value)])
         else:
-            _fill(slot, binding, files)
+            _fill(slot, binding)
 
 
-def _fill(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:
+def extend(config: Any) -> None:
+    """The modules of ours that bindings are made of; no script can import them."""
+    modules = config.init("extensions", 1)[0].init("modules", len(MODULES))
+    for entry, (name, path) in zip(modules, MODULES.items(), strict=True):
+        entry.name, entry.internal, entry.esModule = name, True, path.read_text()
+
+
+def _fill_file(slot: Any, binding: Binding, content: bytes) -> None:
+    match binding.type:
+        case "wasm_module":
+            slot.wasmModule = content
+        case "text_blob":
+            slot.text = text_of(binding.name, content)
+        case _:
+            slot.data = content
+
+
+def _fill(slot: Any, binding: Binding) -> None:
     match binding.type:
         case "plain_text" | "secret_text":
             slot.text = binding.value
-        case "wasm_module":
-            slot.wasmModule = files[str(binding.value)]
-        case "text_blob":
-            slot.text = text_of(binding.name, files[str(binding.value)])
-        case "data_blob":
-            slot.data = files[str(binding.value)]
         case "durable_object_namespace":
             namespace = slot.init("durableObjectNamespace")
             # Named, because the describer of `edge.check` has these bindings, too.
             namespace.className, namespace.serviceName = str(binding.value), MODULES_SERVICE
+        case points.BINDING_TYPE:
+            points.bind(slot, str(binding.value))
         case "assets":
             service = slot.init("service")
             service.name, service.entrypoint = ASSETS_SERVICE, ASSETS_ENTRYPOINT

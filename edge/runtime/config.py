@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, callees, messages
+from edge.runtime import caching, callees, messages, points
 from edge.runtime.binary import Runtime
-from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
 from edge.runtime.callees import Entrance, Reach, callees_of
 from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
@@ -123,6 +123,7 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     if build.owned_folder:
         stores.append(_owned_disk)
     _services(config, build, _internet, *_own_services(build), _platform, *stores)
+    extend(config)
     sockets = config.init("sockets", 2 + len(build.entrances))
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
@@ -147,6 +148,7 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
     described = build.spec.syntax == "modules" and bool(build.spec.main_module)
     describers = [_describer] if described else []
     _services(config, build, _no_internet, *_own_services(build), *describers)
+    extend(config)
     answering = DESCRIBE_SERVICE if described else build.service
     add_socket(config.init("sockets", 1)[0], MAIN_SOCKET, answering)
     return bytes(config.to_bytes())
@@ -158,6 +160,7 @@ def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     build = replace(build, cache=UNCACHED_SERVICE)
     disk = [_owned_disk] if build.owned_folder else []
     _services(config, build, _nowhere, *_own_services(build), _thrown, _uncached, *disk)
+    extend(config)
     if build.spec.main_module:
         (script,) = (one for one in config.services if one.name == build.service)
         script.worker.init("tails", 1)[0].name = THROWN_SERVICE
@@ -216,6 +219,8 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _assets
     if build.assets_ranged:
         yield _ranges
+    if points.writes_points(build.spec):
+        yield _points
 
 
 def _reached(build: Build) -> list[Callable[[Any, Build], None]]:
@@ -264,6 +269,11 @@ def _assets(service: Any, build: Build) -> None:
     else:
         assets.compatibilityDate = build.compatibility_date
         assets.compatibilityFlags = list(build.spec.compatibility_flags)
+
+
+def _points(service: Any, build: Build) -> None:
+    del build
+    points.fill_service(service, _own_worker)
 
 
 def _ranges(service: Any, build: Build) -> None:

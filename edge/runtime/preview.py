@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from edge.runtime import messages
+from edge.runtime import messages, points
 from edge.runtime.binary import Runtime
 from edge.runtime.config import CF_HEADER, MARKER_HEADER, PROTO_HEADER, Build, preview_config
 from edge.runtime.sandbox import Sandbox
@@ -234,6 +234,8 @@ def _log_line(line: str) -> dict[str, str] | None:
     if "source" in entry:
         thrown = messages.uncaught(message)
         return {"level": _UNCAUGHT, "text": thrown} if thrown else None
+    if message.startswith(points.PREFIX):
+        return None  # nobody takes the data points of a preview
     if message.startswith(f"{_THROWN} "):
         return {"level": _THROWN, "text": message.removeprefix(f"{_THROWN} ").rstrip()}
     return {"level": str(entry.get("level", "log")), "text": message}

@@ -13,6 +13,7 @@ from dashboard import pages
 LOOKED_AT = {
     "/_components": ["components"],
     "/alerts": ["alerts-none", "alerts-refused", "alerts-created", "alerts"],
+    "/analytics": ["analytics", "analytics-none", "analytics-refused"],
     "/connect": ["connect"],
     "/d1": ["d1-none"],
     "/d1/{database_id}": ["d1-empty", "d1-tables"],

@@ -279,7 +279,14 @@ class _Requests(BaseHTTPRequestHandler):
         if self.control.database_away:
             return 503, {"error": "away"}
         batch = json.loads(gzip.decompress(body))
-        assert set(batch) == {"columns", "requests", "timings", "measures", "lost"}, batch
+        assert set(batch) == {
+            "columns",
+            "requests",
+            "timings",
+            "measures",
+            "points",
+            "lost",
+        }, batch
         node.sent.append(identity)
         node.batches[identity] = batch
         return (503, {"error": "away"}) if self.control.forgetful else (200, {})

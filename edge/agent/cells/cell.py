@@ -21,7 +21,7 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, caching, callees, config, messages, objects, reach
+from edge.runtime import bindings, caching, callees, config, messages, objects, points, reach
 from edge.runtime.binary import Runtime
 from edge.runtime.callees import Entrance
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
@@ -68,9 +68,9 @@ def build_digest(
 def _ours() -> bytes:
     """What each release of ours makes of a spec."""
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
-    builders += [Path(caching.__file__), Path(objects.__file__)]
-    builders.append(Path(callees.__file__))
-    scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
+    builders += [Path(part.__file__) for part in (caching, callees, objects, points)]
+    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js")
+    scripts = [PLATFORM_FILES / name for name in own]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
 

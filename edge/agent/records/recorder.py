@@ -17,6 +17,7 @@ from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
 from edge.agent.records.attribution import COLUMNS, Record, Timing, record, timing
 from edge.agent.records.meters import Measure, Meters
+from edge.agent.records.points import Points
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
 from edge.agent.records.totals import Totals
@@ -35,8 +36,16 @@ Listener = Callable[[Line, Record], None]
 
 class Recorder:
     def __init__(
-        self, *, spool: Spool, state: State, fleet: Fleet, front: Front, meters: Meters
+        self,
+        *,
+        spool: Spool,
+        state: State,
+        fleet: Fleet,
+        front: Front,
+        meters: Meters,
+        points: Points,
     ) -> None:
+        self.points = points
         self._spool = spool
         self._state = state
         self._fleet = fleet
@@ -93,21 +102,25 @@ class Recorder:
             self._measures += self.meters.sample()
         requests, timings = self._attributed(lines)
         measures, self._measures = self._measures, []
+        points, dropped = self.points.take()
+        self._lose("points", dropped)
         lost, self._lost = self._lost, Counter()
-        if not (requests or measures or lost):
+        if not (requests or measures or points or lost):
             return
         batch = {
             "columns": COLUMNS,
             "requests": requests,
             "timings": timings,
             "measures": measures,
+            "points": points,
             "lost": lost,
         }
+        count = len(requests) + len(points)
         try:
-            dropped = await asyncio.to_thread(self._write, batch, len(requests))
+            dropped = await asyncio.to_thread(self._write, batch, count)
         except OSError:
             self._lost.update(lost)
-            self._lose("disk", len(requests))
+            self._lose("disk", count)
             raise
         self._lose("spool", dropped)
         self.shipping.wake()

@@ -15,6 +15,8 @@ import structlog
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.watchdog import REST_SHARE, Watch, Watchdog
 from edge.agent.processes import Process
+from edge.agent.stores.stores import StoreRecord
+from edge.runtime.stores import KINDS
 
 LOOK_SECONDS = 1.0
 
@@ -49,10 +51,15 @@ class Resting:
             if self._used(watch) or wanted - before > REST_SHARE * (now - looked):
                 busy = now
             self._seen[watch.process] = (busy, now, wanted)
-            if now - busy >= self._idle_seconds and not watch.cell.starting.locked():
+            if now - busy >= self._rest_seconds(watch.cell) and not watch.cell.starting.locked():
                 self._rest(watch.cell, watch)
         except OSError:
             return  # it has ended; its guard knows
+
+    def _rest_seconds(self, cell: Cell) -> float:
+        record = cell.record
+        own = KINDS[record.kind].rests_after_seconds if isinstance(record, StoreRecord) else 0.0
+        return max(self._idle_seconds, own)
 
     def _rest(self, cell: Cell, watch: Watch) -> None:
         watch.process.send(signal.SIGSTOP)

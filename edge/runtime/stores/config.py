@@ -72,7 +72,8 @@ def _server(service: Any, kind: Kind, key: bytes, texts: Mapping[str, str]) -> N
     for entry, name in zip(objects, kind.objects.values(), strict=True):
         # The key names the folder of its objects: another one would start empty.
         entry.className, entry.uniqueKey, entry.enableSql = name, name, True
-    worker.durableObjectStorage.localDisk = OBJECTS
+    if kind.objects:
+        worker.durableObjectStorage.localDisk = OBJECTS
     count = len(kind.objects) + len(texts) + (2 if kind.blobs else 1)
     slots = iter(worker.init("bindings", count))
     _key(next(slots), key)

@@ -29,5 +29,11 @@ class Kind:
     """A whole number that such a binding may carry besides. Its store finds it behind the name, after a `~`."""
     parts: tuple[str, ...] = field(default=())
     """The other files in `edge/store/` that it imports."""
+    options_field: str = ""
+    """The field of such a binding that says more than its id, an object."""
+    configure: Callable[[Any, Mapping[str, object]], None] | None = None
+    """Tell one bound slot what that field says."""
+    rests_after_seconds: float = 0.0
+    """How long a process must at least have done nothing until it may be ended."""
     kept: bool = True
     """Whether it is an account's data, which one node has. Else each node has its own, and may lose it."""
