@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import graphql
 from api.accounts import endpoints as accounts
+from api.alerts import endpoints as alerts
 from api.assets import endpoints as assets
 from api.comparison import endpoints as comparison
 from api.crons import endpoints as crons
@@ -29,7 +30,10 @@ from api.kv import endpoints as kv
 from api.logs import endpoints as logs
 from api.middleware import JsonWhateverItIsCalled, Patience, RequestLog
 from api.nodes import endpoints as nodes
+from api.objects import endpoints as objects
+from api.queues import endpoints as queues, messages as queue_messages
 from api.r2 import endpoints as r2, objects as r2_objects
+from api.rays import endpoints as rays
 from api.rendering import render_problems
 from api.s3 import endpoints as s3_keys
 from api.s3.app import S3
@@ -39,6 +43,7 @@ from api.settings import settings
 from api.tails import endpoints as tails
 from api.targets import endpoints as targets
 from api.telemetry import endpoints as telemetry
+from api.usage import endpoints as usage
 from api.versions import endpoints as versions
 
 VERSION = "0.1.0"
@@ -84,18 +89,26 @@ def create_app() -> FastAPI:
         tails.router,
         kv.router,
         kv.data_router,
+        objects.router,
+        objects.data_router,
         d1.router,
         d1.data_router,
         d1_files.router,
         r2.router,
         r2.data_router,
         r2_objects.router,
+        queues.router,
+        queues.data_router,
+        queue_messages.router,
         graphql.router,
         s3_keys.router,
         targets.router,
         comparison.router,
         logs.router,
+        usage.router,
+        rays.router,
         telemetry.router,
+        alerts.router,
     ):
         app.include_router(router, prefix="/client/v4")
     for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):

@@ -10,6 +10,13 @@
     │   ├── SecretNotChangeable          10215
     │   ├── SharesInvalid                10083
     │   ├── SubdomainInvalid             10030
+    │   ├── ObjectClassNotConfigured     10061   a binding to a class without Durable Objects
+    │   ├── ObjectClassNotExported       10064   Durable Objects whose class a version lacks
+    │   ├── NewClassNotExported          10070   a migration of a class that a version lacks
+    │   ├── MigrationRefused             10074   a class that is there, or is not
+    │   ├── MigrationTagMismatch         10079
+    │   ├── VersionHasMigration          10211   a migration in a version that is not deployed
+    │   ├── VersionBeforeMigration       10212
     │   ├── CronInvalid                  10074   an expression that cannot be read, or never occurs
     │   ├── ScheduleImpossible           10075   a trigger of a script that is not deployed
     │   ├── KVTitleTaken                 10014
@@ -33,8 +40,18 @@
     │   ├── BucketNameInvalid            10005
     │   ├── R2BindingNotFound            10085
     │   ├── R2Refused                            the code that the bucket's store gave
+    │   ├── ScriptConsumes               10064   a script that is to be deleted consumes a queue
+    │   ├── QueueBindingNotFound         11000
+    │   ├── HandlerMissing               11001   the consumer's script has no `queue` handler
+    │   ├── QueueNameInvalid             11003
+    │   ├── ConsumerSettingsInvalid      100127
+    │   ├── QueueSettingsInvalid         100128
+    │   ├── QueueRefused                         the code that the queue's store gave
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
+    │   ├── MessageTooLarge              10204
+    │   ├── BatchTooLarge                10205
+    │   ├── BatchTooLong                 10206
     │   └── KVValueTooLarge              10024
     ├── NotAuthenticated            401  10000
     │   └── TokenInvalid                 1000
@@ -48,14 +65,21 @@
     │   ├── KVKeyNotFound                10009
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
+    │   ├── ObjectNamespaceNotFound      10066
     │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
+    │   ├── QueueNotFound                11000
+    │   ├── ConsumerNotFound             11002
     │   └── TokenNotFound                10226
     ├── Conflict                    409
     │   ├── BucketExists                 10004
     │   ├── BucketNotEmpty               10008
     │   ├── BucketBound                  10051
+    │   ├── ConsumerExists               11004
+    │   ├── QueueBound                   11005
+    │   ├── QueueConsumed                11005
+    │   ├── QueueExists                  11009
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
     │   ├── NewerVersion                 10040   somebody else was faster
@@ -127,6 +151,34 @@ class SharesInvalid(Refused):
 
 class SubdomainInvalid(Refused):
     code = 10030
+
+
+class ObjectClassNotConfigured(Refused):
+    code = 10061
+
+
+class ObjectClassNotExported(Refused):
+    code = 10064
+
+
+class NewClassNotExported(Refused):
+    code = 10070
+
+
+class MigrationRefused(Refused):
+    code = 10074
+
+
+class MigrationTagMismatch(Refused):
+    code = 10079
+
+
+class VersionHasMigration(Refused):
+    code = 10211
+
+
+class VersionBeforeMigration(Refused):
+    code = 10212
 
 
 class CronInvalid(Refused):
@@ -228,6 +280,41 @@ class R2Refused(Refused):
         return {**super().as_error(), "code": self.v4code}
 
 
+class ScriptConsumes(Refused):
+    code = 10064
+
+
+class QueueBindingNotFound(Refused):
+    code = 11000
+
+
+class HandlerMissing(Refused):
+    code = 11001
+
+
+class QueueNameInvalid(Refused):
+    code = 11003
+
+
+class ConsumerSettingsInvalid(Refused):
+    code = 100127
+
+
+class QueueSettingsInvalid(Refused):
+    code = 100128
+
+
+class QueueRefused(Refused):
+    """What a queue's store refused, with the code that Queues has for it."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.said_code = code
+
+    def as_error(self) -> dict[str, Any]:
+        return {**super().as_error(), "code": self.said_code}
+
+
 class BodyInvalid(Refused):
     status = 422
 
@@ -239,6 +326,18 @@ class TooLarge(Problem):
 
 class KVValueTooLarge(TooLarge):
     code = 10024
+
+
+class MessageTooLarge(TooLarge):
+    code = 10204
+
+
+class BatchTooLarge(TooLarge):
+    code = 10205
+
+
+class BatchTooLong(TooLarge):
+    code = 10206
 
 
 class NotAuthenticated(Problem):
@@ -304,12 +403,24 @@ class AccessKeyNotFound(NotFound):
     code = 10227
 
 
+class ObjectNamespaceNotFound(NotFound):
+    code = 10066
+
+
 class BucketNotFound(NotFound):
     code = 10006
 
 
 class ObjectNotFound(NotFound):
     code = 10007
+
+
+class QueueNotFound(NotFound):
+    code = 11000
+
+
+class ConsumerNotFound(NotFound):
+    code = 11002
 
 
 class Conflict(Problem):
@@ -327,6 +438,22 @@ class BucketNotEmpty(Conflict):
 
 class BucketBound(Conflict):
     code = 10051
+
+
+class ConsumerExists(Conflict):
+    code = 11004
+
+
+class QueueBound(Conflict):
+    code = 11005
+
+
+class QueueConsumed(Conflict):
+    code = 11005
+
+
+class QueueExists(Conflict):
+    code = 11009
 
 
 class SubdomainTaken(Conflict):

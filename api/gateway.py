@@ -28,6 +28,7 @@ from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
 from api.tails import service as tails, watching
+from api.telemetry import service as telemetry
 from api.versions import service as versions
 
 log = structlog.get_logger()
@@ -207,7 +208,10 @@ def take_batch(
 ) -> dict[str, Any]:
     """Store request records. The same batch may come again: then it was taken before."""
     batch = ingestion.read(content)
-    return {"taken": ingestion.take(session, node.id, str(batch_id), batch)}
+    taken = ingestion.take(session, node.id, str(batch_id), batch)
+    if taken:
+        telemetry.keep(session, node.id, content, len(batch.requests))
+    return {"taken": taken}
 
 
 def take_logs(

@@ -6,7 +6,7 @@
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -86,6 +86,27 @@ class Settings(BaseSettings):
     record_retention_days: int = 7
     log_retention_days: int = 7
     rollup_retention_days: int = 90
+    # --- telemetry --------------------------------------------------------------------------
+    # The names are OpenTelemetry's own; without an endpoint nothing is sent.
+    otlp_endpoint: str = Field(
+        "", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "SKERRY_OTLP_ENDPOINT")
+    )
+    otlp_headers: str = Field(
+        "",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS", "SKERRY_OTLP_HEADERS"),
+        repr=False,
+    )
+    # Some 25 bytes each in the table; a minute of a busy installation.
+    otlp_waiting_max: int = 500_000
+    # --- alerts -----------------------------------------------------------------------------
+    alerts_every_seconds: float = 15.0
+    # Without a host nobody gets mail.
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_user: str = ""
+    smtp_password: str = Field("", repr=False)
+    smtp_from: str = "skerry@localhost"
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
     # --- stores -----------------------------------------------------------------------------
     # A query that runs into the node's limit of 30 s of CPU takes longer on a busy machine.
     store_timeout_seconds: float = 150.0

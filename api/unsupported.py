@@ -6,7 +6,7 @@ _ACCOUNT = r"/client/v4/accounts/[^/]+"
 _PRODUCTS = [
     (rf"{_ACCOUNT}/r2", "This part of R2 is"),
     (rf"{_ACCOUNT}/event_notifications/", "R2 event notifications are"),
-    (rf"{_ACCOUNT}/queues", "Queues are"),
+    (rf"{_ACCOUNT}/queues", "This part of Queues is"),
     (rf"{_ACCOUNT}/hyperdrive/", "Hyperdrive is"),
     (rf"{_ACCOUNT}/workflows", "Workflows are"),
     (rf"{_ACCOUNT}/workers/dispatch/", "Workers for Platforms is"),

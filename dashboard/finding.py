@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from api.accounts.models import Account
 from api.nodes import service as nodes
 from api.pagination import Page
+from api.rays import service as rays
 from api.scripts import service as scripts
 from dashboard.addresses import worker_path
 from dashboard.navigation import navigation
@@ -18,6 +19,7 @@ NODES_MAX = 3
 _TO_DO = [
     ("Create Worker", "/workers/new", "plus"),
     ("Make an API token", "/tokens#new", "key"),
+    ("Why did a request go there? By its Ray id", "/rays", "search"),
     ("What the sandbox levels mean", "/nodes/sandbox", "nodes"),
 ]
 _TABS = [
@@ -45,6 +47,9 @@ def places(session: Session, account: Account, search: str) -> list[Place]:
     if not words:
         return [*listed, *_workers(session, account, "")]
     workers = _workers(session, account, "-".join(words))
+    if ray := rays.ray_of(search):
+        asked = Place(f"Why did request {ray} go there?", "Request", f"/rays/{ray}", "search")
+        return [asked, *workers]
     return [*workers, *listed, *_nodes(session, words), *_templates(words)]
 
 

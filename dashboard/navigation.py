@@ -9,7 +9,14 @@ _GROUPS = {
     ],
     "Storage": [
         ("/kv", "KV", "kv"),
+        ("/d1", "D1 databases", "database"),
         ("/r2", "R2 buckets", "bucket"),
+        ("/queues", "Queues", "queue"),
+    ],
+    "Observability": [
+        ("/logs", "Stored logs", "terminal"),
+        ("/alerts", "Alerts", "bell"),
+        ("/usage", "Usage", "book"),
     ],
     "Platform": [
         ("/nodes", "Nodes", "nodes"),

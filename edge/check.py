@@ -114,7 +114,10 @@ def answer_once(runtime: Runtime, build: Build, asked: preview.Asked) -> dict[st
         compatibility_date=effective_date(build.compatibility_date, newest),
         assets_folder=sandbox.empty_folder,
     )
-    shown = preview.run(runtime, build, asked, STARTUP_SECONDS, sandbox)
+    with sandbox.scratch() as (folder, options):
+        if build.spec.owned():
+            build = replace(build, owned_folder=folder)
+        shown = preview.run(runtime, build, asked, STARTUP_SECONDS, sandbox, options)
     if shown.timed_out:
         return _refused("Script startup exceeded time limit")
     if not shown.started:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.runtime.stores import BY_BINDING
+from edge.runtime.stores.kind import Kind
 from edge.wire import Fields, WireError
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -172,7 +173,14 @@ def _binding(fields: Fields) -> Binding:
     elif kind in FILE_BINDING_TYPES:
         value = digest_field(fields, "digest")
     elif kind in BY_BINDING:
-        value = fields.text(BY_BINDING[kind].id_field)
+        value = _opened(fields, BY_BINDING[kind])
     else:
         raise SpecError(f'Binding "{name}" has the type "{kind}", which this node does not know.')
     return Binding(name=name, type=kind, value=value)
+
+
+def _opened(fields: Fields, kind: Kind) -> str:
+    """What a binding to storage opens."""
+    name = fields.text(kind.id_field)
+    option = fields.optional_whole_number(kind.option) if kind.option else None
+    return name if option is None else f"{name}~{option}"

@@ -31,10 +31,12 @@ KINDS = {
     "plain_text": "variable",
     "secret_text": "secret",
     "kv_namespace": "KV namespace",
+    "d1": "D1 database",
     "r2_bucket": "R2 bucket",
+    "queue": "queue",
 }
 # What is made together with the Worker; the person is asked for nothing.
-RESOURCES = frozenset({"kv_namespace", "r2_bucket"})
+RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -115,6 +117,8 @@ class Template:
     """How the files of `public/` are served, in the runtime's words; None when there are none."""
     crons: tuple[str, ...] = ()
     """When its `scheduled` handler is called."""
+    consumes: tuple[str, ...] = ()
+    """Bindings of queues whose messages its `queue` handler is given."""
     order: int = 100
 
     @property
@@ -194,6 +198,9 @@ class Template:
             raise ValueError("files in public/ need `assets`, and `assets` needs files there")
         if _URL not in self.curl:
             raise ValueError(f"`curl` must ask {_URL}")
+        queues = {one.name for one in self.bindings if one.type == "queue"}
+        if not set(self.consumes) <= queues:
+            raise ValueError("`consumes` lists bindings of type queue")
         for binding in self.bindings:
             binding.check()
 
@@ -216,7 +223,7 @@ def load(path: Path) -> Template:
         bindings = tuple(Binding(**binding) for binding in metadata.pop("bindings", ()))
         lists: dict[str, Any] = {
             key: tuple(metadata.pop(key, ()))
-            for key in ("categories", "compatibility_flags", "crons", "dependencies")
+            for key in ("categories", "compatibility_flags", "consumes", "crons", "dependencies")
         }
         template = Template(name=path.parent.name, bindings=bindings, **lists, **metadata)
         template.check()

@@ -49,9 +49,9 @@ def main(arguments: list[str]) -> int:
 def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     data = DataDirectory(options.data.resolve())
     command = options.command
-    if command in ("up", "test", "bench", "restore"):
-        _set_up(arguments, testing=command in ("test", "bench"))
-    if command in ("test", "bench", "backup", "restore", "reset-password"):
+    if command in ("up", "test", "bench", "restore", "soak"):
+        _set_up(arguments, testing=command in ("test", "bench", "soak"))
+    if command in ("test", "bench", "soak", "backup", "restore", "reset-password"):
         # Ended from outside (a time limit, say), they stop what they started all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = {
@@ -65,19 +65,26 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "reset-password": lambda: password.reset(data, options.email),
         "trust": lambda: trust.run(data, remove=options.remove),
         "test": lambda: testing.run(options.paths),
-        "bench": lambda: _bench(options.part, save=options.save),
+        "bench": lambda: _bench(options.part, records=options.records, save=options.save),
+        "soak": lambda: _soak(options.minutes, options.seed),
         "doctor": lambda: doctor.run(data),
     }
     return commands[command]()
 
 
-def _bench(part: str | None, *, save: bool) -> int:
+def _bench(part: str | None, *, records: int, save: bool) -> int:
     if part is None:
         return bench.run(save=save)
     # Imported here: it needs what `_set_up` has installed.
-    from launcher.bench import pages  # noqa: PLC0415
+    from launcher.bench import observing, pages  # noqa: PLC0415
 
-    return pages.run(save=save)
+    return observing.run(records=records, save=save) if part == "records" else pages.run(save=save)
+
+
+def _soak(minutes: float, seed: int | None) -> int:
+    from launcher import soak  # noqa: PLC0415
+
+    return soak.run(minutes, seed)
 
 
 def _set_up(arguments: list[str], *, testing: bool) -> None:
@@ -142,11 +149,28 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "part",
         nargs="?",
-        choices=["pages"],
-        metavar="pages",
-        help="only the dashboard's pages, at 1,000 scripts",
+        choices=["pages", "records"],
+        metavar="pages|records",
+        help="only the dashboard's pages, at 1,000 scripts; only storing and finding request records",
+    )
+    measured.add_argument(
+        "--records",
+        type=int,
+        default=10_000_000,
+        metavar="N",
+        help="of `bench records`: how many a day has (default: %(default)s)",
     )
     measured.add_argument("--save", action="store_true", help="also write docs/benchmarks.md")
+    soaked = command(
+        "soak",
+        "Load every template on a temporary instance while versions are deployed and processes killed.",
+    )
+    soaked.add_argument(
+        "--minutes", type=float, default=5.0, metavar="N", help="how long (default: %(default)g)"
+    )
+    soaked.add_argument(
+        "--seed", type=int, metavar="N", help="kill in the same order as a run that printed it"
+    )
     command("doctor", "Check this machine and say what to do about what it lacks.")
     return top
 

@@ -100,6 +100,23 @@ def end(processes: Iterable[Identity], grace_seconds: float = 5.0) -> None:
         wait_gone(waiting, grace_seconds)
 
 
+def kill(process: Identity, seconds: float = 20.0) -> tuple[float, float] | None:
+    """kill -9; from when until when (`time.monotonic`) it took to die, None when it was gone before or is
+    there still."""
+    began = time.monotonic()
+    if not send(process, signal.SIGKILL) or not wait_gone([process], seconds):
+        return None
+    return began, time.monotonic()
+
+
+def descriptors(process: Identity) -> int:
+    """Open descriptors; 0 for a process that is gone."""
+    try:
+        return len(os.listdir(f"/proc/{process.pid}/fd"))
+    except OSError:
+        return 0
+
+
 def wait_gone(processes: Iterable[Identity], seconds: float) -> bool:
     """Wait until none of the processes runs; False when some still do after the time."""
     left = list(processes)

@@ -12,6 +12,8 @@ import api.invocations.models
 import api.kv.models
 import api.logs.models
 import api.nodes.models
+import api.objects.models
+import api.queues.models
 import api.r2.models
 import api.s3.models
 import api.scripts.models

@@ -21,12 +21,15 @@ app = Celery(
     "skerry",
     broker=settings().redis_url,
     include=[
+        "worker.alerts",
         "worker.crons",
         "worker.deployments",
         "worker.invocations",
         "worker.lambdas",
+        "worker.queues",
         "worker.stores",
         "worker.sweep",
+        "worker.telemetry",
     ],
 )
 app.conf.update(

@@ -26,6 +26,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": LOOK_EVERY_SECONDS,
             "options": {"expires": LOOK_EVERY_SECONDS},
         },
+        "alerts": {
+            "task": "alerts.evaluate",
+            "schedule": settings().alerts_every_seconds,
+            "options": {"expires": settings().alerts_every_seconds},
+        },
         "prune": {
             "task": "modules.prune",
             "schedule": PRUNE_EVERY_SECONDS,

@@ -15,12 +15,17 @@ VARIABLE_KINDS = frozenset({"plain_text", "json"})
 # Content of a service-worker script, referred to by the name of a part of the upload.
 PART_KINDS = frozenset({"wasm_module", "text_blob", "data_blob"})
 # What leads to something of the account's, and the field that says to what.
-RESOURCE_KINDS = {"kv_namespace": "namespace_id", "d1": "id", "r2_bucket": "bucket_name"}
+RESOURCE_KINDS = {
+    "kv_namespace": "namespace_id",
+    "d1": "id",
+    "r2_bucket": "bucket_name",
+    "queue": "queue_name",
+}
 SUPPORTED_KINDS = (
     VARIABLE_KINDS
     | PART_KINDS
     | RESOURCE_KINDS.keys()
-    | {"secret_text", "version_metadata", "inherit", "assets"}
+    | {"secret_text", "version_metadata", "inherit", "assets", "durable_object_namespace"}
 )
 
 _NAME_LENGTH_MAX = 512
@@ -107,6 +112,24 @@ def _check_resource(name: str, binding: dict[str, Any]) -> None:
         )
 
 
+def _check_queue(name: str, binding: dict[str, Any]) -> None:
+    _check_resource(name, binding)
+    delay = binding.get("delivery_delay", 0)
+    if isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= 86_400:
+        raise ScriptRejected(
+            f"`delivery_delay` of binding {name} must be between 0 and 86400 seconds."
+        )
+
+
+def _check_object_class(name: str, binding: dict[str, Any]) -> None:
+    for field in ("class_name", "script_name"):
+        value = binding.get(field, "-" if field == "script_name" else None)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ScriptRejected(
+                f"binding {name} of type {binding['type']} must have a valid `{field}` specified"
+            )
+
+
 def _refuse_nul(name: str, text: str) -> None:
     # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
     if "\0" in text:
@@ -132,8 +155,10 @@ _CHECKS = {
     "version_metadata": _nothing,
     "assets": _nothing,
     "inherit": _check_inherit,
+    "durable_object_namespace": _check_object_class,
     **dict.fromkeys(PART_KINDS, _check_part),
     **dict.fromkeys(RESOURCE_KINDS, _check_resource),
+    "queue": _check_queue,
 }
 # What a binding carries besides name and type; whatever else was sent is not kept.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -143,6 +168,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "version_metadata": (),
     "assets": (),
     "inherit": ("old_name",),
+    "durable_object_namespace": ("class_name", "script_name"),
     **dict.fromkeys(PART_KINDS, ("part",)),
     **{kind: (field,) for kind, field in RESOURCE_KINDS.items()},
+    "queue": ("queue_name", "delivery_delay"),
 }

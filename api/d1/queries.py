@@ -47,13 +47,13 @@ async def run(store: Store, wanted: list[Statement], *, rows: bool = False) -> l
     """Run statements in one transaction: all of them or none. Each answer has `results` (objects, or
     `columns` and `rows`), `success` and `meta`. Raises D1QueryFailed with SQLite's words."""
     parts = [part for statement in wanted for part in _split(statement)]
-    _check(parts)
+    check(parts)
     body = _LIST.dump_json(parts)
     query = {"resultsFormat": "ROWS_AND_COLUMNS" if rows else "ARRAY_OF_OBJECTS"}
     try:
         answer = await store.ask("POST", "/query", query=query, content=body)
     except StoreEnded as error:
-        raise _ended(error) from error
+        raise ended(error) from error
     said = answer.json() if answer.is_success else {"error": f"status {answer.status_code}"}
     if isinstance(said, dict):
         raise D1QueryFailed(f"{said['error']}")
@@ -70,7 +70,7 @@ def _split(statement: Statement) -> list[Statement]:
     return [Statement(sql=part) for part in parts]
 
 
-def _check(parts: list[Statement]) -> None:
+def check(parts: list[Statement]) -> None:
     if not parts or not any(part.sql.strip() for part in parts):
         raise D1QueryFailed("No SQL statements detected.")
     for part in parts:
@@ -80,7 +80,7 @@ def _check(parts: list[Statement]) -> None:
             raise D1QueryFailed(f"too many SQL variables: a statement has at most {PARAMS_MAX}.")
 
 
-def _ended(error: StoreEnded) -> Exception:
+def ended(error: StoreEnded) -> Exception:
     if error.outcome == "exceeded_cpu":
         return D1QueryFailed(CPU_EXCEEDED)
     return D1QueryFailed(MEMORY_EXCEEDED) if error.outcome else error
@@ -88,13 +88,13 @@ def _ended(error: StoreEnded) -> Exception:
 
 async def facts(store: Store) -> dict[str, int]:
     """`num_tables` and `file_size` in bytes."""
-    found: dict[str, int] = (await _good(store, "GET", "/facts")).json()
+    found: dict[str, int] = (await good(store, "GET", "/facts")).json()
     return found
 
 
 async def upload(store: Store, file: str, content: AsyncIterator[bytes]) -> None:
     """Keep a file beside the database until it is imported."""
-    await _good(store, "PUT", f"/files/{file}", content=content)
+    await good(store, "PUT", f"/files/{file}", content=content)
 
 
 async def ingest(store: Store, file: str) -> dict[str, int]:
@@ -102,7 +102,7 @@ async def ingest(store: Store, file: str) -> dict[str, int]:
     try:
         answer = await store.ask("POST", f"/files/{file}")
     except StoreEnded as error:
-        raise _ended(error) from error
+        raise ended(error) from error
     said: dict[str, Any] = answer.json()
     if "error" in said:
         raise D1QueryFailed(said["error"])
@@ -118,7 +118,7 @@ async def dump(store: Store, options: bytes) -> httpx2.Response:
     return answer
 
 
-async def _good(store: Store, method: str, path: str, **arguments: Any) -> httpx2.Response:
+async def good(store: Store, method: str, path: str, **arguments: Any) -> httpx2.Response:
     answer = await store.ask(method, path, **arguments)
     if not answer.is_success:
         raise Unavailable(f"The store answered {answer.status_code}. Nothing was changed.")

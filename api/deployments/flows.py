@@ -28,8 +28,12 @@ from api.errors import (
     ScriptRejected,
     SecretNotChangeable,
     SecretNotFound,
+    VersionHasMigration,
     VersionNotFound,
 )
+from api.nodes import stores
+from api.objects import service as objects
+from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.targets import parity, service as targets
@@ -63,11 +67,12 @@ def upload_and_deploy(
     subdomain: bool | None = None,
     must_be_new: bool = False,
     cron_triggers: Sequence[str] = (),
+    consumes: Sequence[str] = (),
 ) -> Deployed:
     """Upload a version and send all traffic to it; the script is made if there is none.
 
     `subdomain` switches the live URL on or off in the same step; None leaves it as it is.
-    `cron_triggers` are set for a new script.
+    `cron_triggers` are set for a new script, which consumes the queues called `consumes`.
     """
     scripts.check_name(name)
 
@@ -80,6 +85,7 @@ def upload_and_deploy(
         if cron_triggers:
             crons.replace_triggers(session, script, list(cron_triggers))
         scripts.observe(script, upload.options.get("observability"))
+        _migrate(session, script, prepared)
         version = versions.store(session, script, prepared, start, by=by)
         deployment = deployments.deploy(
             session,
@@ -89,6 +95,7 @@ def upload_and_deploy(
             triggered_by=upload.triggered_by,
             by=by,
         )
+        queues.consume_all(session, script, consumes)
         return Deployed(script, version, deployment)
 
     if must_be_new:
@@ -99,7 +106,13 @@ def upload_and_deploy(
 
 
 def create_worker(
-    account_id: str, name: str, upload: Upload, *, by: Actor, crons: Sequence[str] = ()
+    account_id: str,
+    name: str,
+    upload: Upload,
+    *,
+    by: Actor,
+    crons: Sequence[str] = (),
+    consumes: Sequence[str] = (),
 ) -> Deployed:
     """Make a script from a template, live at once, or leave nothing behind; waits for the nodes.
 
@@ -114,6 +127,7 @@ def create_worker(
         subdomain=True,
         must_be_new=True,
         cron_triggers=crons,
+        consumes=consumes,
     )
     if deployed.deployment and _failures(deployments.await_rollouts(deployed.deployment.id)):
         raise ScriptRejected(remove_failed(account_id, name, by=by))
@@ -135,6 +149,7 @@ def remove_failed(account_id: str, name: str, *, by: Actor) -> str:
             )
         said = f"{failed[0].target.name} could not start it: {failed[0].reason}"
         made = deployment.shares[0][0].options.get("made", []) if deployment else []
+        queues.leave_script(session, script, force=True)
         _remove(session, script)
         resources.remove(session, account_id, made)
     deployments.await_withdrawal(script.id)
@@ -148,6 +163,12 @@ def _failures(rollouts: list[Rollout]) -> list[Rollout]:
 
 def upload_version(account_id: str, name: str, upload: Upload, *, by: Actor) -> Deployed:
     """Upload a version of an existing script without deploying it."""
+    if upload.migrations:
+        raise VersionHasMigration(
+            "Version upload failed. You attempted to upload a version of a Worker that includes a "
+            "Durable Object migration, but migrations must be fully applied via a non-versioned "
+            "deployment: use `wrangler deploy`. Nothing was changed."
+        )
     with transaction() as session:
         scripts.get(session, account_id, name)
 
@@ -188,9 +209,34 @@ def _upload(
 
 def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> Upload:
     """The upload with everything that it keeps, inherits or has uploaded before."""
-    with_bindings = versions.resolved(session, scripts.find(session, account_id, name), upload)
+    script = scripts.find(session, account_id, name)
+    with_bindings = versions.resolved(session, script, upload)
+    planned = objects.plan(session, account_id, script, upload.migrations)
+    with_bindings = with_bindings.with_bindings(
+        objects.check_bindings(with_bindings.bindings, planned, name)
+    ).with_objects(planned.classes.values())
     resources.check(session, account_id, with_bindings.bindings, upload.makes)
+    if planned.classes:
+        resources.refuse_objects_on_many_nodes(session)
+    resources.refuse_bound_elsewhere(session, planned)
     return assets.resolved(session, account_id, name, with_bindings)
+
+
+def _migrate(session: Session, script: Script, prepared: Upload) -> None:
+    """Carry out what the upload's migrations say of the locked script's Durable Objects."""
+    if prepared.migrations is None:
+        return
+    planned = objects.plan(session, script.account_id, script, prepared.migrations)
+    # What was checked is what is written: the ids of new namespaces are chosen once.
+    planned.classes = {one.class_name: one for one in prepared.objects}
+    objects.carry_out(session, script, planned)
+    for id_ in planned.deleted:
+        stores.discard(session, script.account_id, objects.KIND, id_)
+    for giver in planned.givers.values():
+        # Before the one that takes: what it gives has to be let go of.
+        deployment = deployments.current(session, giver)
+        if deployment is not None:
+            rollout_service.roll_out(session, giver, deployment)
 
 
 # --- deploying --------------------------------------------------------------------------------
@@ -211,6 +257,8 @@ def deploy_version(
         found = {versions.get(session, script, id_): int(share) for id_, share in shares.items()}
         deployments.check_shares(shares)
         for version in found:
+            tag = version.options.get(objects.TAG_OPTION)
+            objects.check_deployable(script, tag, version.number)
             resources.check(session, account_id, [one.public() for one in version.bindings])
         return deployments.deploy(
             session, script, found, message=message, triggered_by=triggered_by, by=by
@@ -400,11 +448,15 @@ def rename_subdomain(account: Account, subdomain: str) -> None:
                 rollout_service.roll_out(session, script, deployment)
 
 
-def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
-    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes."""
+def delete_script(account_id: str, name: str, *, by: Actor, force: bool = False) -> list[Rollout]:
+    """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes.
+
+    Raises ScriptConsumes for the consumer of a queue unless `force` is given.
+    """
     del by  # the audit log will want it
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
+        queues.leave_script(session, script, force=force)
         _remove(session, script)
     return deployments.await_withdrawal(script.id)
 
@@ -412,6 +464,8 @@ def delete_script(account_id: str, name: str, *, by: Actor) -> list[Rollout]:
 def _remove(session: Session, script: Script) -> None:
     script.deleted_at = now()
     crons.delete_all(session, script)
+    for id_ in objects.delete_all(session, script):
+        stores.discard(session, script.account_id, objects.KIND, id_)
     session.execute(delete(Deployment).where(Deployment.script_id == script.id))
     versions.delete_all(session, script)
     rollout_service.roll_out(session, script, None)

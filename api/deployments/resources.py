@@ -11,9 +11,11 @@ from api.bindings.models import Binding
 from api.d1 import service as d1
 from api.db import Model
 from api.deployments import service as deployments
-from api.errors import NotSupported, Problem
+from api.errors import MigrationRefused, NotSupported, Problem
 from api.kv import service as kv
 from api.nodes import stores
+from api.objects.service import BINDING, Plan, of_script
+from api.queues import service as queues
 from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
@@ -28,16 +30,19 @@ STORAGE: dict[str, Check] = {
     "kv_namespace": kv.check_binding,
     "d1": d1.check_binding,
     "r2_bucket": r2.check_binding,
+    "queue": queues.check_binding,
 }
 MAKE: dict[str, Callable[[Session, str, str, str], object]] = {
     "kv_namespace": kv.create,
     "d1": d1.create,
     "r2_bucket": r2.make,
+    "queue": queues.make,
 }
 REMOVE: dict[str, Callable[[Session, str, str], None]] = {
     "kv_namespace": kv.remove,
     "d1": d1.remove,
     "r2_bucket": r2.remove,
+    "queue": queues.remove,
 }
 
 
@@ -60,6 +65,30 @@ def check(
         type_ = binding["type"]
         if (type_, binding[RESOURCE_KINDS[type_]]) not in coming:
             STORAGE[type_](session, account_id, binding)
+
+
+def refuse_objects_on_many_nodes(session: Session) -> None:
+    if stores.node_count(session) > 1:
+        raise NotSupported(
+            "This Worker has Durable Objects, and this platform has several nodes, whose fronts do not "
+            "forward to the one that would have them yet. Nothing was changed."
+        )
+
+
+def refuse_bound_elsewhere(session: Session, planned: Plan) -> None:
+    """Raises MigrationRefused for a class that comes from a script whose deployed version binds it."""
+    wanted = {one.namespace_id for one in planned.classes.values()}
+    for giver in planned.givers.values():
+        given = {one.class_name for one in of_script(session, giver) if one.namespace_id in wanted}
+        deployment = deployments.current(session, giver)
+        for version, _ in deployment.shares if deployment else ():
+            for binding in version.bindings:
+                if binding.type == BINDING and binding.attributes["class_name"] in given:
+                    raise MigrationRefused(
+                        f"The deployed version of {giver.name} still binds the class "
+                        f"'{binding.attributes['class_name']}' ({binding.name}). Nothing was changed. "
+                        "Deploy it without that binding first."
+                    )
 
 
 def make(session: Session, account_id: str, makes: Iterable[NewResource]) -> None:

@@ -16,6 +16,7 @@ from api.db import transaction
 from api.deployments import service as deployments
 from api.deployments.flows import Deployed
 from api.errors import AlreadyExists, BindingNotFound, NewerVersion, VersionNotFound
+from api.objects import service as objects
 from api.scripts import service as scripts, urls
 from api.scripts.models import Script
 from api.versions import checking, service as versions
@@ -101,6 +102,8 @@ def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewR
         upload = assets.resolved(
             session, account_id, name, versions.resolved(session, script, upload)
         )
+        planned = objects.plan(session, account_id, script, upload.migrations)
+        upload = upload.with_objects(planned.classes.values())
         origin = urls.origin(urls.hostname(script))
     return run_once(upload, request, script_name=name, origin=origin)
 

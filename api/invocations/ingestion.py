@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -51,6 +52,9 @@ Status = Annotated[int, Field(ge=0, le=999)]
 Request = tuple[
     At, Word, Word, Word, Word, Word, Word, Word, Status, Word, Count, Count, Count, bool
 ]
+# What edge/agent/records/attribution.py says of how long what took.
+TIMINGS = ["start_us", "front_us", "cell_us"]
+Timing = tuple[Count, Count, Count]
 Measure = tuple[At, Word, Word, Count, Count]
 
 
@@ -59,6 +63,8 @@ class Batch(BaseModel):
 
     columns: list[str]
     requests: list[Request]
+    timings: list[Timing] = []
+    """One per request, in the same order, or none."""
     measures: list[Measure] = []
     lost: dict[Word, Count] = {}
 
@@ -80,6 +86,8 @@ def read(content: bytes) -> Batch:
         raise Refused(f"This is no batch of request records: {str(error)[:500]}") from error
     if batch.columns != COLUMNS:
         raise Refused(f"The columns of a batch are {', '.join(COLUMNS)}.")
+    if batch.timings and len(batch.timings) != len(batch.requests):
+        raise Refused("A batch has as many timings as requests, or none.")
     return batch
 
 
@@ -100,7 +108,7 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     requests = [(_time(one[0]), one) for one in batch.requests]
     requests = [(min(at, latest), one) for at, one in requests]
     _roll_up(session, node_id, requests)
-    _store(session, node_id, requests)
+    _store(session, node_id, requests, batch.timings)
     _measure(session, node_id, batch.measures)
     count_losses(session, node_id, batch.lost)
     return True
@@ -121,21 +129,28 @@ def _time(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us / 1e6, UTC)
 
 
-def _store(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
+def _store(
+    session: Session,
+    node_id: str,
+    requests: Iterable[tuple[datetime, Request]],
+    timings: list[Timing],
+) -> None:
     """A day that is no longer kept is only counted."""
     oldest = partitions.oldest_day()
-    kept = [(at, one) for at, one in requests if at.date() >= oldest]
+    times = timings or repeat((None,) * len(TIMINGS))
+    timed = zip(requests, times, strict=False)
+    kept = [(*one, timing) for one, timing in timed if one[0].date() >= oldest]
     if not kept:
         return
-    partitions.ensure(session, {at.date() for at, _ in kept})
-    names = ", ".join(["at", *COLUMNS[1:], "node_id"])
+    partitions.ensure(session, {one[0].date() for one in kept})
+    names = ", ".join(["at", *COLUMNS[1:], *TIMINGS, "node_id"])
     driver: Any = session.connection().connection.driver_connection
     with (
         driver.cursor() as cursor,
         cursor.copy(f"COPY {invocations.name} ({names}) FROM STDIN") as copy,
     ):
-        for at, one in kept:
-            copy.write_row((at, *one[1:], node_id))
+        for at, one, timing in kept:
+            copy.write_row((at, *one[1:], *timing, node_id))
 
 
 def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:

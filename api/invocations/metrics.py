@@ -1,18 +1,17 @@
-"""Sums over time of one script: how many, how well, how fast, at what price."""
+"""Sums over time of scripts, versions and nodes: how many, how well, how fast, at what price."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.orm import Session
 
 from api.clock import now
 from api.invocations.histogram import quantile_ms
 from api.invocations.models import measures, rollups
-from api.scripts.models import Script
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 # A visitor who leaves is no failure of the script.
@@ -83,11 +82,29 @@ class Sums:
         self.memory_bytes = max(self.memory_bytes, other.memory_bytes)
 
 
-def over_time(session: Session, script: Script, span: Range) -> dict[datetime, Sums]:
+@dataclass(frozen=True)
+class Scope:
+    """Whose requests: of a script, of one of its versions, of it on one node, or of all on a node."""
+
+    script_ids: Collection[str]
+    version_id: str = ""
+    """Its first letters do."""
+    node_id: str = ""
+
+    def of(self, table: Table) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = [table.c.script_id.in_(self.script_ids)]
+        if self.version_id:
+            conditions.append(table.c.version_id.startswith(self.version_id, autoescape=True))
+        if self.node_id:
+            conditions.append(table.c.node_id == self.node_id)
+        return conditions
+
+
+def over_time(session: Session, scope: Scope, span: Range) -> dict[datetime, Sums]:
     """The sums of every step, in order, also of those without requests."""
     found = _grouped(
         session,
-        script,
+        scope,
         span,
         func.date_bin(span.step, rollups.c.minute, _EPOCH),
         func.date_bin(span.step, measures.c.minute, _EPOCH),
@@ -95,14 +112,19 @@ def over_time(session: Session, script: Script, span: Range) -> dict[datetime, S
     return {step: found.get(step) or Sums() for step in span.steps()}
 
 
-def by_version(session: Session, script: Script, span: Range) -> dict[str, Sums]:
+def by_script(session: Session, scope: Scope, span: Range) -> dict[str, Sums]:
+    """The sums of each script, by its id."""
+    return _grouped(session, scope, span, rollups.c.script_id, measures.c.script_id)
+
+
+def by_version(session: Session, scope: Scope, span: Range) -> dict[str, Sums]:
     """The sums of each version, by its id."""
-    return _grouped(session, script, span, rollups.c.version_id, measures.c.version_id)
+    return _grouped(session, scope, span, rollups.c.version_id, measures.c.version_id)
 
 
-def by_node(session: Session, script: Script, span: Range) -> dict[str, Sums]:
+def by_node(session: Session, scope: Scope, span: Range) -> dict[str, Sums]:
     """The sums of each node, by its id."""
-    return _grouped(session, script, span, rollups.c.node_id, measures.c.node_id)
+    return _grouped(session, scope, span, rollups.c.node_id, measures.c.node_id)
 
 
 def total(parts: Iterable[Sums]) -> Sums:
@@ -114,7 +136,7 @@ def total(parts: Iterable[Sums]) -> Sums:
 
 def _grouped(
     session: Session,
-    script: Script,
+    scope: Scope,
     span: Range,
     of_request: ColumnElement[Any],
     of_measure: ColumnElement[Any],
@@ -129,7 +151,7 @@ def _grouped(
             func.sum(rollups.c.cold).label("cold"),
             func.sum(rollups.c.bytes_out).label("bytes_out"),
         )
-        .where(rollups.c.script_id == script.id, rollups.c.minute >= span.begins())
+        .where(*scope.of(rollups), rollups.c.minute >= span.begins())
         .group_by("key", rollups.c.outcome, rollups.c.bucket)
     ):
         found = sums[row.key]
@@ -137,13 +159,13 @@ def _grouped(
         found.buckets[row.bucket] += int(row.requests)
         found.cold += int(row.cold)
         found.bytes_out += int(row.bytes_out)
-    for key, measured in _measured(session, script, span, of_measure).items():
+    for key, measured in _measured(session, scope, span, of_measure).items():
         sums[key].add(measured)
     return dict(sums)
 
 
 def _measured(
-    session: Session, script: Script, span: Range, of_measure: ColumnElement[Any]
+    session: Session, scope: Scope, span: Range, of_measure: ColumnElement[Any]
 ) -> Mapping[Any, Sums]:
     rows = session.execute(
         select(
@@ -151,7 +173,7 @@ def _measured(
             func.sum(measures.c.cpu_ms).label("cpu_ms"),
             func.max(measures.c.memory_bytes).label("memory_bytes"),
         )
-        .where(measures.c.script_id == script.id, measures.c.minute >= span.begins())
+        .where(*scope.of(measures), measures.c.minute >= span.begins())
         .group_by("key")
     )
     return {

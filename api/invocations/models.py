@@ -34,6 +34,11 @@ invocations = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("cold", Boolean, nullable=False),
+    # How long the start took that it waited for, it was in the front, and the cell took until it
+    # answered. Not known of requests that an older agent recorded.
+    Column("start_us", BigInteger),
+    Column("front_us", BigInteger),
+    Column("cell_us", BigInteger),
     Index("ix_invocations_script_id_at", "script_id", "at"),
     Index("ix_invocations_ray", "ray"),
     postgresql_partition_by="RANGE (at)",

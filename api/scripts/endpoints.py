@@ -6,7 +6,7 @@ from api.accounts.endpoints import paged
 from api.clock import iso
 from api.db import DB
 from api.envelope import Envelope, PagedEnvelope, answer
-from api.pagination import RequestedPage, page_of_list
+from api.pagination import RequestedPage
 from api.scripts import service, urls
 from api.scripts.models import Script
 from api.scripts.schemas import (
@@ -33,7 +33,14 @@ def tags_of(script: Script) -> list[str]:
 
 
 def script_out(script: Script) -> dict[str, Any]:
-    return {"id": script.name, "tag": script.id, "tags": tags_of(script), **times_of(script)}
+    return {
+        "id": script.name,
+        "tag": script.id,
+        "tags": tags_of(script),
+        # By it wrangler knows which migrations of Durable Objects are still to be sent.
+        "migration_tag": script.migration_tag,
+        **times_of(script),
+    }
 
 
 @router.get("/workers/scripts", response_model=PagedEnvelope[list[ScriptOut]])
@@ -114,8 +121,8 @@ def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> di
     return answer({"services": {"incoming": []}, "durable_objects": [], "dispatch_outbounds": []})
 
 
-# Lists that wrangler reads while it deletes a script. They are empty because nothing of the kind can
-# be made yet; making one is answered with "not supported by Skerry yet".
+# A list that wrangler reads while it deletes a script. It is empty because nothing of the kind can be
+# made yet; making one is answered with "not supported by Skerry yet".
 
 
 @router.get("/workers/tails/by-consumer/{name}", response_model=Envelope[list[dict[str, Any]]])
@@ -123,11 +130,3 @@ def list_tail_producers(account: CurrentAccount, name: ScriptName) -> dict[str, 
     """Scripts that send their tails to this one."""
     del account, name
     return answer([])
-
-
-@router.get(
-    "/workers/durable_objects/namespaces", response_model=PagedEnvelope[list[dict[str, Any]]]
-)
-def list_durable_objects(account: CurrentAccount, page: RequestedPage) -> dict[str, Any]:
-    del account
-    return paged(page_of_list([], page), [])

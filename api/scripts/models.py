@@ -33,6 +33,8 @@ class Script(Model):
     # The numbers last given to a version and to a deployment of this script.
     version_number: Mapped[int] = mapped_column(default=0)
     deployment_number: Mapped[int] = mapped_column(default=0)
+    # The tag of the last migration of its Durable Objects that was applied.
+    migration_tag: Mapped[str | None]
 
     account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)
 

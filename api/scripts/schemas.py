@@ -24,6 +24,7 @@ class ScriptOfService(BaseModel):
     tag: str
     tags: list[str]
     last_deployed_from: str
+    migration_tag: str | None = None
     created_on: str
     modified_on: str
 

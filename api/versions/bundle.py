@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from api import ids
+from api.objects.service import ObjectClass
+from api.objects.steps import Migrations
 from api.versions.assets import Assets, WantedAssets
 
 SOURCE_MAP = "sourcemap"
@@ -71,6 +74,9 @@ class Upload:
     makes: tuple[NewResource, ...] = ()
     source_maps: list[UploadedModule] = field(default_factory=list)
     """For the stacks of exceptions; no node ever gets them."""
+    migrations: Migrations | None = None
+    objects: tuple[ObjectClass, ...] = ()
+    """The script's classes with Durable Objects, once `migrations` are planned."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -93,6 +99,9 @@ class Upload:
 
     def with_assets(self, assets: Assets | None) -> "Upload":
         return replace(self, assets=assets)
+
+    def with_objects(self, objects: Iterable[ObjectClass]) -> "Upload":
+        return replace(self, objects=tuple(objects))
 
     def annotated(self, *, message: str, tag: str, triggered_by: str) -> "Upload":
         return replace(self, message=message, tag=tag, triggered_by=triggered_by)

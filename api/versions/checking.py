@@ -11,7 +11,12 @@ from typing import Any
 
 import structlog
 
-from api.errors import ScriptRejected, Unavailable
+from api.errors import (
+    NewClassNotExported,
+    ObjectClassNotExported,
+    ScriptRejected,
+    Unavailable,
+)
 from api.settings import CHECKOUT, settings
 from api.versions.bundle import Upload, module_listing
 
@@ -30,10 +35,29 @@ class Start:
 def start_once(upload: Upload, *, script_name: str) -> Start:
     """Start the bundle with its bindings; about 0.3 s, in no transaction.
 
-    Raises ScriptRejected with the runtime's own message, Unavailable if the check itself failed.
+    Raises ScriptRejected with the runtime's own message, ObjectClassNotExported or NewClassNotExported
+    for a class that is missing, Unavailable if the check itself failed.
     """
     answer = ask_runtime(bundle_request(upload, script_name))
+    _check_classes(upload, {str(one["name"]) for one in answer["named_handlers"]})
     return Start(int(answer["startup_ms"]), list(answer["handlers"]), list(answer["warnings"]))
+
+
+def _check_classes(upload: Upload, exported: set[str]) -> None:
+    new = upload.migrations.new_classes if upload.migrations else frozenset()
+    for name in sorted(one.class_name for one in upload.objects):
+        if name in exported:
+            continue
+        if name in new:
+            raise NewClassNotExported(
+                f"Cannot apply new-class migration to class '{name}' that is not exported by script. "
+                "Nothing was changed."
+            )
+        raise ObjectClassNotExported(
+            f"New version of script does not export class '{name}' which is depended on by existing "
+            "Durable Objects. If you want to delete them, use a deleted_classes migration. Nothing "
+            "was changed."
+        )
 
 
 def ask_runtime(request: dict[str, Any], *options: str) -> dict[str, Any]:
@@ -70,6 +94,7 @@ def spec_of_upload(upload: Upload, script_name: str) -> dict[str, Any]:
         "version_id": "00000000-0000-0000-0000-000000000000",
         "script_name": script_name,
         "assets": upload.assets and upload.assets.as_json(),
+        "objects": [one.as_json() for one in upload.objects],
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from api.bindings.kinds import check_bindings
 from api.clock import now
 from api.errors import NotSupported, ScriptRejected, TooLarge, UploadMalformed
+from api.objects.steps import read_migrations
 from api.scripts import observability
 from api.settings import settings
 from api.versions.assets import WantedAssets, read_wanted
@@ -20,7 +21,6 @@ from api.versions.limits import check_limits
 OLDEST_DATE = "2021-11-02"
 # Keys that mean a product Skerry does not have yet, with the words for it.
 _NOT_YET = {
-    "migrations": "Durable Objects (`migrations`) are",
     "exports": "Durable Objects (`exports`) are",
     "containers": "Containers are",
     "capnp_schema": "A Cap'n Proto schema of your own is",
@@ -91,6 +91,7 @@ def read_upload(metadata: dict[str, Any], parts: list[UploadedModule]) -> Upload
         triggered_by=_text(annotations, "workers/triggered_by", 100) or "upload",
         options=_options(metadata),
         wanted_assets=wanted_assets,
+        migrations=read_migrations(metadata.get("migrations")),
         warnings=_warnings(metadata),
     )
 

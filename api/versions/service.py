@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Delete, Select, delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from api import ids
 from api.accounts.actor import Actor
@@ -14,6 +14,7 @@ from api.bindings.models import Binding
 from api.bindings.resolution import resolve
 from api.clock import now
 from api.errors import VersionNotFound
+from api.objects import service as objects
 from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.versions import checking
@@ -71,7 +72,9 @@ def store(
         compatibility_date=upload.compatibility_date,
         compatibility_flags=upload.compatibility_flags,
         handlers=start.handlers,
-        options=upload.options,
+        options={**upload.options, objects.TAG_OPTION: script.migration_tag}
+        if script.migration_tag
+        else upload.options,
         assets=upload.assets and upload.assets.as_json(),
         message=upload.message,
         tag=upload.tag,
@@ -137,12 +140,13 @@ def as_upload(session: Session, version: Version) -> Upload:
         bindings=[binding.revealed() for binding in version.bindings],
         compatibility_date=version.compatibility_date,
         compatibility_flags=version.compatibility_flags,
-        options=version.options,
+        options={key: value for key, value in version.options.items() if key != objects.TAG_OPTION},
         assets=assets_of(version),
         source_maps=[
             UploadedModule(one.name, SOURCE_MAP, content(session, one.digest))
             for one in version.source_maps
         ],
+        objects=tuple(objects.of_script(session, version.script)),
     )
 
 
@@ -213,7 +217,13 @@ def spec(version: Version) -> dict[str, Any]:
         "assets": version.assets,
         "cpu_ms": cpu_ms_of(version.options),
         "observability": observed and observed.as_json(),
+        "objects": [one.as_json() for one in _classes(version)],
     }
+
+
+def _classes(version: Version) -> list[objects.ObjectClass]:
+    session = object_session(version)
+    return objects.of_script(session, version.script) if session else []
 
 
 def _cell_binding(version: Version, binding: Binding, digests: dict[str, str]) -> dict[str, Any]:

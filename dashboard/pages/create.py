@@ -11,16 +11,19 @@ from api import ids
 from api.accounts.models import Account
 from api.assets import service as asset_service
 from api.bindings.kinds import RESOURCE_KINDS
+from api.d1 import service as d1
 from api.db import DB, transaction
 from api.deployments import flows
 from api.errors import (
     AlreadyExists,
     BucketExists,
     NotFound,
+    QueueExists,
     Refused,
     ScriptNameInvalid,
     Unavailable,
 )
+from api.queues import service as queues
 from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
@@ -40,6 +43,7 @@ log = structlog.get_logger()
 router = APIRouter()
 # Stands for the name in the live URL's pattern; no name can hold it.
 _PLACE = "*"
+_NAMES = {"r2_bucket": r2.name_like, "queue": queues.name_like}
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,20 @@ def create(request: Request, actor: CurrentActor, template: str, sent: SentField
     if form.valid:
         try:
             upload = _with_resources(_upload(chosen, form), chosen, name)
-            flows.create_worker(actor.account_id, name, upload, by=actor, crons=list(chosen.crons))
+            flows.create_worker(
+                actor.account_id,
+                name,
+                upload,
+                by=actor,
+                crons=list(chosen.crons),
+                consumes=_consumed(upload, chosen),
+            )
         except ScriptNameInvalid as problem:
             form.refuse("name", problem.message)
         except AlreadyExists:
             log.info("name_in_use", template=chosen.name)
             return _exists(request, chosen, name)
-        except (Refused, Unavailable, BucketExists) as problem:
+        except (Refused, Unavailable, BucketExists, QueueExists) as problem:
             form.refuse("", problem.message)
     if not form.valid:
         return _refused(request, chosen, form, actor.account_id)
@@ -159,8 +170,9 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     bindings, makes = list(upload.bindings), []
     for binding in template.resources:
         title = f"{name}-{binding.name.lower().replace('_', '-')}"
-        # A bucket is addressed by its name, everything else by an id.
-        id_ = r2.name_like(title) if binding.type == "r2_bucket" else ids.hex32()
+        id_ = _id_of(binding.type, title)
+        if binding.type == "d1":
+            title = title[: d1.NAME_LENGTH_MAX]
         makes.append(NewResource(binding.type, id_, title))
         bindings.append(
             {"type": binding.type, "name": binding.name, RESOURCE_KINDS[binding.type]: id_}
@@ -168,6 +180,19 @@ def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     made = [{"type": one.type, "id": one.id} for one in makes]
     options = {**upload.options, "made": made} if made else upload.options
     return replace(upload, bindings=bindings, makes=tuple(makes), options=options)
+
+
+def _consumed(upload: Upload, template: Template) -> list[str]:
+    """The names of the queues whose messages the Worker is given."""
+    bound = {one["name"]: one for one in upload.bindings}
+    return [bound[name]["queue_name"] for name in template.consumes]
+
+
+def _id_of(type_: str, title: str) -> str:
+    """Buckets and queues are addressed by their names, everything else by an id."""
+    if type_ in _NAMES:
+        return _NAMES[type_](title)
+    return ids.uuid4() if type_ == "d1" else ids.hex32()
 
 
 def _refused(request: Request, template: Template, form: Form, account_id: str) -> Response:

@@ -1,12 +1,10 @@
 """KV: the account's namespaces, what is in them, and changing it."""
 
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import structlog
-from anyio import from_thread
 from fastapi import APIRouter, Form as Field, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
@@ -17,14 +15,14 @@ from api.deployments import resources
 from api.errors import KVNamespaceBound, Problem, Refused, TooLarge, Unavailable
 from api.kv import service, values
 from api.kv.models import KVNamespace
-from api.nodes import stores
 from api.nodes.stores import Store, StoreDoor
 from api.pagination import LAST_PAGE, Page
-from dashboard import flash
+from dashboard import flash, storing
 from dashboard.addresses import with_query
 from dashboard.forms import Form
 from dashboard.paging import Paging
 from dashboard.session import CurrentActor, CurrentMember
+from dashboard.storing import asked
 from dashboard.templating import render
 
 PER_PAGE = 25
@@ -35,7 +33,6 @@ TEXT_BYTES_MAX = 64 * 1024
 log = structlog.get_logger()
 router = APIRouter(prefix="/kv")
 NamespaceId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-Result = TypeVar("Result")
 
 
 def path_of(namespace: KVNamespace, *rest: str) -> str:
@@ -99,7 +96,7 @@ def show(
     problem, following = "", ""
     keys: list[dict[str, Any]] = []
     try:
-        keys, following = _asked(
+        keys, following = asked(
             door,
             lambda store: values.list_keys(
                 store, prefix=search, cursor=cursor, limit=KEYS_PER_PAGE
@@ -203,7 +200,7 @@ def edit(
     namespace, door = _found(actor, namespace_id)
     if not key:
         return _key_page(request, namespace, Form(), new=True)
-    found, text = _asked(door, lambda store: _read(store, key))
+    found, text = asked(door, lambda store: _read(store, key))
     fields = {
         "key": key,
         "text": text or "",
@@ -230,7 +227,7 @@ def save(
     # A browser sends each line end as two characters.
     content = text.replace("\r\n", "\n").encode(errors="surrogateescape")
     try:
-        _asked(
+        asked(
             door,
             lambda store: values.put(
                 store,
@@ -254,7 +251,7 @@ def delete_key(
     key: Annotated[str, Field()] = "",
 ) -> Response:
     namespace, door = _found(actor, namespace_id)
-    _asked(door, lambda store: values.delete(store, key))
+    asked(door, lambda store: values.delete(store, key))
     return _back(request, path_of(namespace), f"{key} is deleted.")
 
 
@@ -312,22 +309,7 @@ def _found(
         namespace = service.get(session, actor.account_id, namespace_id)
         if not door:
             return namespace, None
-        try:
-            return namespace, stores.door(session, actor.account_id, service.KIND, namespace.id)
-        except Unavailable:
-            return namespace, None
-
-
-def _asked(door: StoreDoor | None, ask: Callable[[Store], Awaitable[Result]]) -> Result:
-    """What the store answers; pages run in threads, the client of a store does not."""
-    if door is None:
-        raise Unavailable("No node has enrolled yet, so there is nowhere to keep data.")
-
-    async def asking() -> Result:
-        async with stores.opened(door) as store:
-            return await ask(store)
-
-    return from_thread.run(asking)
+        return namespace, storing.door(session, actor.account_id, service.KIND, namespace.id)
 
 
 def _back(request: Request, path: str, said: str) -> Response:

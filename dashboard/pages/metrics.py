@@ -3,23 +3,35 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import select
 
 from api.db import DB
 from api.invocations import metrics
-from api.invocations.metrics import RANGES, Sums
+from api.invocations.metrics import RANGES, Scope, Sums
 from api.nodes import service as nodes
 from api.scripts import service as scripts
 from api.scripts.urls import script_url
-from dashboard.addresses import ScriptName
+from dashboard.addresses import ScriptName, worker_path
+from dashboard.pages.nodes import NodeId
 from dashboard.session import CurrentMember
 from dashboard.templating import render
 
 LABELS = {"hour": "Last hour", "day": "Last day", "week": "Last 7 days", "month": "Last 30 days"}
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 router = APIRouter()
+RangeName = Literal["hour", "day", "week", "month"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A row of a breakdown, and the page that draws it alone."""
+
+    name: str
+    href: str
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,15 @@ def show(
     session: DB,
     member: CurrentMember,
     name: ScriptName,
-    range: Literal["hour", "day", "week", "month"] = "hour",  # noqa: A002 - the parameter's name
+    range: RangeName = "hour",  # noqa: A002 - the parameter's name
+    version: Annotated[str, Query(pattern="^[0-9a-f-]{0,36}$")] = "",
+    node: Annotated[str, Query(pattern="^([0-9a-f]{32})?$")] = "",
 ) -> Response:
+    """All requests of a Worker, or those of one version, or on one node."""
     script = scripts.get(session, member.account, name)
-    span = RANGES[range]
-    points = metrics.over_time(session, script, span)
-    names = {node.id: node.name for node in nodes.list_nodes(session)}
-    found = metrics.by_node(session, script, span)
+    span, scope = RANGES[range], Scope([script.id], version, node)
+    points = metrics.over_time(session, scope, span)
+    names = {found.id: found.name for found in nodes.list_nodes(session)}
     return render(
         request,
         "metrics/show.html",
@@ -53,12 +67,59 @@ def show(
         url=script_url(script),
         labels=LABELS,
         chosen=range,
+        kept=urlencode(
+            {key: value for key, value in (("version", version), ("node", node)) if value}
+        ),
+        version=version,
+        node_name=names.get(node, "a node that was removed") if node else "",
         total=metrics.total(points.values()),
         charts=charts(points),
         versions=_biggest(
-            {one[:8]: sums for one, sums in metrics.by_version(session, script, span).items()}
+            {
+                Named(one[:8], f"?range={range}&version={one[:8]}"): sums
+                for one, sums in metrics.by_version(session, scope, span).items()
+            }
         ),
-        nodes=_biggest({names.get(node, "removed"): sums for node, sums in found.items()}),
+        nodes=_biggest(
+            {
+                Named(names.get(one, "removed"), f"?range={range}&node={one}"): sums
+                for one, sums in metrics.by_node(session, scope, span).items()
+            }
+        ),
+    )
+
+
+@router.get("/nodes/{node_id}/metrics")
+def show_node(
+    request: Request,
+    session: DB,
+    member: CurrentMember,
+    node_id: NodeId,
+    range: RangeName = "hour",  # noqa: A002 - the parameter's name
+) -> Response:
+    """All requests of the account's Workers on one node."""
+    found = nodes.get(session, node_id)
+    owned = scripts.owned_by(member.account_id).subquery()
+    names = {row.id: row.name for row in session.execute(select(owned.c.id, owned.c.name))}
+    span, scope = RANGES[range], Scope(names.keys(), node_id=node_id)
+    points = metrics.over_time(session, scope, span)
+    return render(
+        request,
+        "metrics/node.html",
+        node=found,
+        labels=LABELS,
+        chosen=range,
+        total=metrics.total(points.values()),
+        charts=charts(points),
+        scripts=_biggest(
+            {
+                Named(
+                    names[one],
+                    worker_path(names[one], "metrics") + f"?range={range}&node={node_id}",
+                ): sums
+                for one, sums in metrics.by_script(session, scope, span).items()
+            }
+        ),
     )
 
 
@@ -91,5 +152,5 @@ def charts(points: Mapping[datetime, Sums]) -> list[Chart]:
     ]
 
 
-def _biggest(found: Mapping[str, Sums]) -> Iterable[tuple[str, Sums]]:
+def _biggest(found: Mapping[Named, Sums]) -> Iterable[tuple[Named, Sums]]:
     return sorted(found.items(), key=lambda item: -item[1].requests)

@@ -101,7 +101,8 @@ def destroy(
             return render(
                 request, "scripts/delete.html", status_code=422, form=form, **worker(script)
             )
-    flows.delete_script(actor.account_id, name, by=actor)
+    # The page has said what becomes of a queue that it consumes.
+    flows.delete_script(actor.account_id, name, by=actor, force=True)
     response = RedirectResponse("/workers", status_code=303)
     flash.put(
         request, response, f"{name} was deleted. Its live URL stops answering within seconds."

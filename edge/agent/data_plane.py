@@ -27,6 +27,7 @@ from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, po
 from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
+from edge.agent.queues.queues import Queues
 from edge.agent.records.meters import Meters
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
@@ -113,7 +114,8 @@ class DataPlane:
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
         self.store_watchdog = Watchdog(self.stores.running, store_limits)
-        self.resting = Resting(self.store_watchdog, settings.idle_seconds)
+        self.queues = Queues(paths, self.stores, self.fleet, self.background)
+        self.resting = Resting(self.store_watchdog, settings.idle_seconds, self.queues.held)
         self.files = Files(
             state=self.state,
             bundles=self.bundles,
@@ -202,6 +204,7 @@ class DataPlane:
         for slot in self.state.slots():
             if self.deployer.unfinished(slot):
                 self.background.run(self.deployer.converge(slot.script_id), "converge at start")
+        self.queues.open()
 
     async def converge(self, script_ids: list[str]) -> None:
         await asyncio.gather(*(self.deployer.converge(script_id) for script_id in script_ids))

@@ -1,28 +1,22 @@
 """Scheduled events: delivered into a cell through its control socket, their ends told to the control plane."""
 
 import asyncio
-import contextlib
 import json
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import structlog
 
 from edge.agent.background import Background
+from edge.agent.cells.calling import answering, ended, post, visiting
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
-from edge.agent.cells.limits import Outcome
-from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.state import State
 from edge.wire import Fields
 
 # As long as Cloudflare lets a handler run.
 LONGEST_SECONDS = 15 * 60.0
-START_TRIES_SECONDS = 30.0
-POLL_SECONDS = 0.05
 LOG_LINES = 200
 LINE_LENGTH = 1000
 # Runs that were taken lately, so that one that is sent twice runs once.
@@ -114,69 +108,21 @@ class Scheduled:
 
     async def _deliver(self, cell: Cell, event: Event) -> tuple[str, str]:
         """Outcome and reason, in Cloudflare's words."""
-        if not await _answering(cell):
+        if not await answering(cell):
             return "exception", cell.failing or "The Worker does not start."
         body = {"cron": event.cron, "scheduledTime": event.scheduled_ms}
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                answer = await _post(cell.paths.control, "/scheduled", json.dumps(body).encode())
-            return str(json.loads(answer)["outcome"]), ""
+                answer = await post(cell.paths.control, "/scheduled", json.dumps(body).encode())
+            if answer.status != 200:
+                return ended(cell, f"it answered {answer.status}")
+            return str(json.loads(answer.body)["outcome"]), ""
         except TimeoutError:
             return "canceled", f"It ran for longer than {LONGEST_SECONDS / 60:.0f} minutes."
         except (OSError, EOFError, ValueError, KeyError) as error:
-            return _ended(cell, str(error))
-
-
-def _ended(cell: Cell, said: str) -> tuple[str, str]:
-    """Why a cell that was asked did not answer."""
-    match cell.killed_for:
-        case Outcome.EXCEEDED_CPU:
-            return "exceededCpu", "It used more CPU than it may."
-        case Outcome.EXCEEDED_MEMORY:
-            return "exceededMemory", "It used more memory than it may."
-    return "canceled", f"The cell ended while it ran. {said}".strip()
-
-
-async def _answering(cell: Cell) -> bool:
-    """Wait until the cell answers its probe; the connection to its main socket makes it start."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(START_TRIES_SECONDS):
-            while not cell.closed():
-                with contextlib.suppress(OSError, ProbeError):
-                    await probe(cell.paths.control, cell.record.version_id)
-                    return True
-                if cell.failing:
-                    return False
-                await asyncio.sleep(POLL_SECONDS)
-    return False
-
-
-@contextlib.contextmanager
-def visiting(main: Path) -> Iterator[None]:
-    """A connection that asks nothing: a cell at rest is started for it as for any visitor, and is
-    not at rest while it is there."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.setblocking(False)
-        with contextlib.suppress(OSError):
-            connection.connect(str(main))
-        yield
+            return ended(cell, str(error))
 
 
 def _note(logs: list[str], line: str) -> None:
     if len(logs) < LOG_LINES:
         logs.append(line[:LINE_LENGTH])
-
-
-async def _post(control: Path, path: str, body: bytes) -> bytes:
-    """The body of the answer. Raises OSError or EOFError when the cell ends before it answers."""
-    reader, writer = await asyncio.open_unix_connection(control)
-    try:
-        head = f"POST {path} HTTP/1.1\r\nHost: cell\r\nConnection: close\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await reader.read()
-    finally:
-        writer.close()
-    head_of_answer, _, content = answer.partition(b"\r\n\r\n")
-    if not head_of_answer.startswith(b"HTTP/1.1 200"):
-        raise EOFError(f"it answered {head_of_answer[:60]!r}")
-    return content

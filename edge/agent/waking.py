@@ -7,9 +7,9 @@ import time
 
 import structlog
 
+from edge.agent.cells.calling import visiting
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
-from edge.agent.scheduled import visiting
 from edge.agent.state import Slot, State
 from edge.agent.stores.owned import Owned
 

@@ -1,6 +1,6 @@
 // Runs beside the customer's script inside its cell, behind a control socket that only the agent
-// can open. USER is the script, VERSION_ID says which version this cell is. Scheduled events arrive
-// here too, because `env.USER` is the only way to deliver them.
+// can open. USER is the script, VERSION_ID says which version this cell is. Scheduled events and batches of
+// queues arrive here too, because `env.USER` is the only way to deliver them.
 
 export default {
   async fetch(request, env) {
@@ -14,6 +14,10 @@ export default {
       const { outcome } = await env.USER.scheduled({ cron, scheduledTime: new Date(scheduledTime) });
       return Response.json({ outcome });
     }
+    if (request.method === "POST" && pathname === "/queue") {
+      const { queue, messages, metadata } = await request.json();
+      return Response.json(await env.USER.queue(queue, messages.map(received), metadata));
+    }
     return new Response("not found", { status: 404 });
   },
 
@@ -22,6 +26,19 @@ export default {
     for (const event of events) for (const line of told(event)) console.log(line);
   },
 };
+
+const decoder = new TextDecoder();
+
+// A message as the runtime hands it to the script; only it can read what was sent as `v8`.
+function received({ id, timestamp, attempts, format, body }) {
+  const message = { id, timestamp: new Date(timestamp), attempts };
+  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  if (format === "text") message.body = decoder.decode(bytes);
+  else if (format === "json") message.body = JSON.parse(decoder.decode(bytes));
+  else if (format === "bytes") message.body = bytes.buffer;
+  else message.serializedBody = bytes;
+  return message;
+}
 
 // Of an event's JSON: what an invocation may log on Cloudflare.
 const LONGEST = 256 * 1024;

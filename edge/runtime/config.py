@@ -143,7 +143,8 @@ def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A throw-away cell that answers one request, and logs in lines of JSON as every cell does."""
     config = new_config(runtime, heap_mib)
     build = replace(build, cache=UNCACHED_SERVICE)
-    _services(config, build, _nowhere, *_own_services(build), _thrown, _uncached)
+    disk = [_owned_disk] if build.owned_folder else []
+    _services(config, build, _nowhere, *_own_services(build), _thrown, _uncached, *disk)
     if build.spec.main_module:
         (script,) = (one for one in config.services if one.name == build.service)
         script.worker.init("tails", 1)[0].name = THROWN_SERVICE

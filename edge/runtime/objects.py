@@ -12,7 +12,8 @@ DISK_SERVICE = "skerry-objects"
 
 
 def add_objects(worker: Any, spec: Spec, on_disk: bool) -> None:
-    """Without a disk they are gone with the process, which is what a trial wants."""
+    """Without a disk they are in memory, where there is no SQL: enough for a script that is only
+    started."""
     if not spec.objects:
         return
     namespaces = worker.init("durableObjectNamespaces", len(spec.objects))

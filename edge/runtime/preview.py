@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -114,14 +115,21 @@ def read_asked(request: object) -> Asked:
     return asked
 
 
-def run(runtime: Runtime, build: Build, asked: Asked, timeout: float, sandbox: Sandbox) -> Shown:
-    """Start the build within `timeout` seconds and ask it."""
+def run(
+    runtime: Runtime,
+    build: Build,
+    asked: Asked,
+    timeout: float,
+    sandbox: Sandbox,
+    options: Sequence[str] = (),
+) -> Shown:
+    """Start the build within `timeout` seconds and ask it; `options` are more of the sandbox's."""
     shown = Shown()
     config = preview_config(runtime, build, HEAP_MIB)
     reading, writing = os.pipe()
     log = _Log(reading)
     log.start()
-    with throw_away(runtime, config, sandbox, writing, writing) as running:
+    with throw_away(runtime, config, sandbox, writing, writing, options) as running:
         os.close(writing)
         event = running.first_event(timeout)
         shown.started, shown.timed_out = bool(event), event is None

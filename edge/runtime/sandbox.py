@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,8 @@ _CONFIG = "/cell.bin"
 # flags, too: `refused_flag` is what keeps them from it, at upload and again at each start.
 SERVE = ("serve", "--experimental", "--binary")
 _WORKERD = "/workerd"
+# For what a version that is only tried writes.
+_SCRATCH, _SCRATCH_BYTES = "/scratch", 64 * 1024 * 1024
 # Empty in every sandbox: static assets of a version that is only tried.
 NOWHERE = "/nowhere"
 
@@ -61,6 +64,15 @@ class Sandbox:
     def empty_folder(self) -> str:
         """A folder with nobody's files, as a workerd in here sees it."""
         return str(Path(__file__).parent) if self.level is Level.NONE else NOWHERE
+
+    @contextmanager
+    def scratch(self) -> Iterator[tuple[str, list[str]]]:
+        """A folder that is gone afterwards, as a workerd in here sees it, and the options for it."""
+        if self.level is Level.NONE:
+            with tempfile.TemporaryDirectory(prefix="skerry-scratch-") as folder:
+                yield folder, []
+        else:
+            yield _SCRATCH, ["--size", str(_SCRATCH_BYTES), "--tmpfs", _SCRATCH]
 
     def as_user(self, uid: int) -> list[str]:
         """What to put before a program that keeps the node's network and files but no privilege."""

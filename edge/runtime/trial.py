@@ -7,7 +7,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -80,8 +80,10 @@ def throw_away(
     sandbox: Sandbox | None,
     stdout: int | BinaryIO,
     stderr: int | BinaryIO,
+    options: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """A workerd with this config for as long as the block lasts; without a sandbox in none."""
+    """A workerd with this config for as long as the block lasts; without a sandbox in none. `options`
+    are more of the sandbox's."""
     sandbox = sandbox or Sandbox(Level.NONE, runtime.workerd)
     with socket.socket(socket.AF_UNIX) as listener, memory_file(config) as config_file:
         listener.bind("")  # an address of the kernel's choice, gone with the socket
@@ -92,7 +94,7 @@ def throw_away(
             sandbox.serve(
                 CHECK_UID,
                 # Bound to us, unlike a cell: whoever ends the check ends what it started.
-                ["--die-with-parent"],
+                ["--die-with-parent", *options],
                 config_file.fileno(),
                 f"--socket-fd={MAIN_SOCKET}={listener.fileno()}",
                 f"--control-fd={writable}",

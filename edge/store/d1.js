@@ -44,6 +44,35 @@ export class D1Database extends Database {
     if (rest.trim()) run(`${rest};`);
   }
 
+  // For a page: of each statement no more rows are read than it shows, and long values are cut. All
+  // statements are one transaction.
+  glance({ statements, rows, characters }) {
+    let at = 0;
+    try {
+      return this.ctx.storage.transactionSync(() =>
+        statements.map((one, index) => {
+          at = index;
+          return this.#glance(one, rows, characters);
+        }),
+      );
+    } catch (error) {
+      return { error: String(error.message ?? error), statement: at };
+    }
+  }
+
+  #glance({ sql, params }, most, characters) {
+    const cursor = this.ctx.storage.sql.exec(sql, ...params);
+    const rows = [];
+    let more = false;
+    for (const row of cursor.raw()) {
+      more = rows.length === most;
+      if (more) break;
+      rows.push(row.map((value) => shown(value, characters)));
+    }
+    const { columnNames: columns, rowsRead: rows_read, rowsWritten: rows_written } = cursor;
+    return { columns, rows, more, rows_read, rows_written };
+  }
+
   async destroy() {
     await this.ctx.storage.deleteAll();
   }
@@ -56,6 +85,7 @@ export default {
     const { pathname } = new URL(request.url);
     const object = env.DATABASE.get(env.DATABASE.idFromName(database));
     if (pathname === "/facts") return Response.json(await object.facts());
+    if (pathname === "/glance") return Response.json(await object.glance(await request.json()));
     if (pathname === "/dump") return dump(object, await request.json());
     if (pathname === "/destroy") {
       await object.destroy();
@@ -83,6 +113,16 @@ async function file(request, env, name, object) {
   const done = await object.ingest(name);
   await env.BLOBS.fetch(url(name), { method: "DELETE" });
   return Response.json(done, { status: done.error ? 400 : 200 });
+}
+
+// What JSON cannot hold, or a page has no room for.
+function shown(value, characters) {
+  if (value instanceof ArrayBuffer) {
+    const start = new Uint8Array(value, 0, Math.min(value.byteLength, 16));
+    return { bytes: value.byteLength, start: start.toHex() };
+  }
+  if (typeof value !== "string" || value.length <= characters) return value;
+  return { length: value.length, start: value.slice(0, characters) };
 }
 
 const url = (name) => `http://blobs/files/${name}`;

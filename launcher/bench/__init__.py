@@ -8,11 +8,11 @@ measures: ratios of one run mean something, figures alone little.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
-from launcher import started, up
+from launcher import temporary
 from launcher.bench import contenders, report
 from launcher.bench.cold import IDLE_SECONDS, Sleepers, bare_start, first_byte, wait_for_rest
 from launcher.bench.contenders import Contender
@@ -21,16 +21,16 @@ from launcher.bench.deploying import (
     answering,
     deploy,
     deploy_to_live,
+    end_tail,
     host_of,
     make_reachable,
     set_scaling,
+    start_tail,
     wait_for,
 )
 from launcher.bench.load import Place, at_rate, failures, saturate, start_load
 from launcher.bench.memory import cell_memory, keepers_memory
 from launcher.bench.row import Row as Row
-from launcher.errors import LauncherError
-from launcher.paths import DataDirectory
 from launcher.programs import Instance
 from launcher.progress import say, step
 
@@ -47,6 +47,8 @@ COLD_STARTS = 60
 # Away from the requests of the visitors that are measured: a script that never gives the event loop back.
 SPIN = "export default { fetch() { for (;;); } };\n"
 NEIGHBOUR_RATE = 200
+# A node hears of a tail within two seconds.
+TAIL_SECONDS = 4
 SCRIPTS = {
     "hello": HELLO,
     "spin": SPIN,
@@ -91,6 +93,20 @@ class Bench:
             self.add(f"p99 at 32 connections, {one.name}", "ms", load.p99_ms)
             half = at_rate(one.place, load.rate / 2)
             self.add(f"p99 at half of its ceiling, {one.name}", "ms", half)
+
+    def tailed(self) -> None:
+        """The front as before, while somebody tails the script: its cell tells every invocation."""
+        place = Place(self._front, host_of("hello"))
+        tail = start_tail(self.instance, "hello")
+        try:
+            time.sleep(TAIL_SECONDS)  # until the node has heard of it and exchanged the cell
+            saturate(place, WARM_UP_SECONDS)
+            load = saturate(place)
+        finally:
+            end_tail(self.instance, "hello", tail)
+        self.add("requests/s, Skerry while it is tailed", "1/s", load.rate)
+        self.add("p99 at 32 connections, Skerry while it is tailed", "ms", load.p99_ms)
+        time.sleep(TAIL_SECONDS)
 
     def cold_starts(self) -> None:
         """First requests to scripts at rest, each kind in turn, beside starts of a bare workerd."""
@@ -158,8 +174,10 @@ def run(*, save: bool = False) -> int:
     """Start the instances and the contenders, measure, print, stop all; the exit status."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
-        instance = stack.enter_context(_instance(folder.resolve() / "data"))
-        open_one = stack.enter_context(_instance(folder.resolve() / "open", SKERRY_SANDBOX="off"))
+        instance = stack.enter_context(temporary.instance(folder.resolve() / "data"))
+        open_one = stack.enter_context(
+            temporary.instance(folder.resolve() / "open", SKERRY_SANDBOX="off")
+        )
         _prepare(instance)
         with step(f"{COLD_STARTS} scripts that rest, with and without sandbox"):
             sleepers = {
@@ -178,20 +196,6 @@ def run(*, save: bool = False) -> int:
     return 0
 
 
-@contextmanager
-def _instance(path: Path, **environment: str) -> Iterator[Instance]:
-    """A temporary instance; LauncherError when it does not start."""
-    data = DataDirectory(path)
-    ports = ["--port", "0", "--http-port", "0", "--https-port", "0"]
-    say("A temporary instance:")
-    try:
-        if up.detach(data, ["up", *ports, "--data", str(data.path)], environment):
-            raise LauncherError("The instance to measure does not start.")
-        yield started.find(data)
-    finally:
-        up.down(data)
-
-
 def _prepare(instance: Instance) -> None:
     for script, source in SCRIPTS.items():
         deploy(instance, script, source)
@@ -203,6 +207,7 @@ def _prepare(instance: Instance) -> None:
 def _measure(bench: Bench) -> None:
     parts: list[Callable[[], None]] = [
         bench.throughput,
+        bench.tailed,
         bench.deploys,
         bench.redeploys_under_load,
         bench.neighbour,

@@ -46,7 +46,17 @@ def set_scaling(instance: Instance, script: str, **scaling: int) -> None:
     _send(instance, "PATCH", f"{script}/script-settings", body, "application/json")
 
 
-def _send(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> None:
+def start_tail(instance: Instance, script: str) -> str:
+    """Make a tail, which goes by itself a minute after nobody read it; its id."""
+    answer = _send(instance, "POST", f"{script}/tails", b"{}", "application/json")
+    return str(json.loads(answer)["result"]["id"])
+
+
+def end_tail(instance: Instance, script: str, tail_id: str) -> None:
+    _send(instance, "DELETE", f"{script}/tails/{tail_id}", b"", "application/json")
+
+
+def _send(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> bytes:
     account = f"{started.api_url(instance)}/accounts/{instance.config.account_id}"
     request = urllib.request.Request(  # noqa: S310 - our own http URL
         f"{account}/workers/scripts/{path}",
@@ -58,7 +68,8 @@ def _send(instance: Instance, method: str, path: str, body: bytes, content_type:
         },
     )
     with direct.open(request, timeout=60.0) as response:
-        response.read()
+        answer: bytes = response.read()
+    return answer
 
 
 def deploy_to_live(instance: Instance, script: str) -> tuple[float, float]:

@@ -38,7 +38,8 @@ class Eye:
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")
             self._photograph(page, f"{name}-{theme}")
-            assert violations(page) == [], f"{name}, {theme}"
+            found = violations(page)
+            assert found == [], f"{name}, {theme}: {found}"
         page.set_viewport_size(PHONE)
         page.emulate_media(color_scheme="light")
         self._photograph(page, f"{name}-360")

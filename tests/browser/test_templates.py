@@ -381,6 +381,49 @@ def file_drop(site: Site) -> None:
     assert site.get(path).status_code == 404
 
 
+@journey(
+    "queue",
+    curl_says='"status":"/jobs/',
+    edit=("There is no such page.", "No page of that name."),
+    path="/none",
+    shows="No page of that name.",
+)
+def queue(site: Site) -> None:
+    made = site.client.post("/jobs", content="three short words")
+    assert made.status_code == 202
+    status = made.json()["status"]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (done := site.get(status)).status_code == 404:
+        assert time.monotonic() < deadline, "the consumer was never given the job"
+        time.sleep(0.2)
+    assert (done.json()["words"], done.json()["attempts"]) == (3, 1)
+    assert site.client.post("/jobs", content="").status_code == 400
+    page = site.open()
+    page.get_by_label("Text").fill("it works in the browser too")
+    page.get_by_role("button", name="Queue it").click()
+    expect(page.get_by_role("status")).to_have_text("6 words.", timeout=30_000)
+
+
+@journey(
+    "guestbook",
+    curl_says="Hello from a terminal",
+    edit=("<h1>Guestbook</h1>", "<h1>Our guests</h1>"),
+)
+def guestbook(site: Site) -> None:
+    page = site.open()
+    page.get_by_label("Your name").fill("Ada <Lovelace>")
+    page.get_by_label("Your message").fill("'); DROP TABLE entries; --")
+    page.get_by_role("button", name="Sign").click()
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    expect(page.get_by_role("listitem").first).to_contain_text("Ada <Lovelace>")
+    empty = site.ask("POST", "/", data={"name": "Ada", "message": " "})
+    assert empty.status_code == 422
+    assert "Write a message" in empty.text
+    assert site.ask("POST", "/", data={"name": "Ada", "message": "x" * 2001}).status_code == 422
+    assert site.get("/").text.count("<li>") == 2
+    assert site.ask("DELETE", "/").headers["allow"] == "GET, POST"
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

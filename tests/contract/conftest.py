@@ -128,6 +128,9 @@ def _populate(world: World) -> None:
     token = owner.result("POST", "tokens", json={"name": "ci"})
     namespace = owner.result("POST", "storage/kv/namespaces", json={"title": "cache"})
     owner.result("POST", "r2/buckets", json={"name": "files"})
+    queue = owner.result("POST", "queues", json={"queue_name": "free"})
+    consumed = owner.result("POST", "queues", json={"queue_name": "jobs"})["queue_id"]
+    consumer = owner.result("POST", f"queues/{consumed}/consumers", json={"type": "http_pull"})
     world.real = {
         "account_id": owner.id,
         "name": SCRIPT,
@@ -141,5 +144,18 @@ def _populate(world: World) -> None:
         "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
         "key": "greeting",
         "bucket": "files",
+        "queue": queue["queue_id"],
+        "queue_id": consumed,
+        "consumer_id": consumer["consumer_id"],
+        "rule_id": owner.result(
+            "POST",
+            "skerry/alerts/rules",
+            json={"name": "disk", "kind": "disk", "threshold": 95},
+        )["id"],
+        "destination_id": owner.result(
+            "POST",
+            "skerry/alerts/destinations",
+            json={"name": "ops", "kind": "mail", "address": "ops@example.org"},
+        )["id"],
         "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }

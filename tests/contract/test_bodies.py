@@ -24,6 +24,18 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "storage/kv/namespaces"): {"title": "another"},
     ("POST", "r2/buckets"): {"name": "another"},
     ("POST", "skerry/access_keys"): {"name": "laptop"},
+    ("POST", "queues"): {"queue_name": "another"},
+    ("PATCH", "queues/{queue_id}"): {"settings": {"delivery_paused": True}},
+    ("PUT", "queues/{queue_id}"): {"settings": {"delivery_delay": 5}},
+    ("POST", "queues/{queue}/consumers"): {"type": "http_pull"},
+    ("PUT", "queues/{queue_id}/consumers/{consumer_id}"): {"type": "http_pull"},
+    ("POST", "skerry/alerts/rules"): {"name": "slow", "kind": "p95", "threshold": 200},
+    ("PUT", "skerry/alerts/rules/{rule_id}/mute"): {"until": "2030-01-01T00:00:00Z"},
+    ("POST", "skerry/alerts/destinations"): {
+        "name": "pager",
+        "kind": "webhook",
+        "address": "https://example.org/hook",
+    },
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
@@ -294,7 +306,7 @@ def test_broken_settings(world: World, settings: str) -> None:
 def test_a_path_of_cloudflares_that_is_not_there_says_so(world: World) -> None:
     for path, words in [
         ("r2/buckets/x/sippy", "This part of R2 is"),
-        ("queues/x/messages", "Queues are"),
+        ("queues/x/other", "This part of Queues is"),
         ("anything/else", "This part of Cloudflare's API is"),
     ]:
         status, code, message = world.owner.refusal("POST", path)

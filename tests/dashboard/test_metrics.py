@@ -12,7 +12,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.invocations import ingestion, metrics
 from api.invocations.ingestion import COLUMNS, Batch
-from api.invocations.metrics import RANGES
+from api.invocations.metrics import RANGES, Scope
 from api.nodes.service import Enrolment
 from api.scripts import service as scripts
 
@@ -78,15 +78,38 @@ def test_figures_and_tables(ada: TestClient) -> None:
 def test_sums_over_time(session: Session, account: Account) -> None:
     script = scripts.get(session, account, "shop")
     for span in RANGES.values():
-        points = metrics.over_time(session, script, span)
+        points = metrics.over_time(session, Scope([script.id]), span)
         assert len(points) == span.length // span.step
         whole = metrics.total(points.values())
         assert (whole.requests, whole.errors, whole.cold) == (101, 5, 1)
         assert (whole.cpu_ms, whole.memory_bytes, whole.bytes_out) == (1234, 5_000_000, 1010)
         assert whole.quantile_ms(0.5) == pytest.approx(50, rel=0.13)
         assert whole.quantile_ms(0.99) == pytest.approx(99, rel=0.13)
-    versions = metrics.by_version(session, script, RANGES["hour"])
+    versions = metrics.by_version(session, Scope([script.id]), RANGES["hour"])
     assert {name: sums.requests for name, sums in versions.items()} == {
         "11111111-aaaa": 50,
         "22222222-bbbb": 51,
     }
+
+
+@pytest.mark.usefixtures("busy")
+def test_one_version_one_node_and_a_node_with_all_its_workers(
+    ada: TestClient, node: Enrolment
+) -> None:
+    whole = ada.get("/workers/shop/metrics").text
+    assert 'href="?range=hour&amp;version=11111111"' in whole
+    assert f'href="?range=hour&amp;node={node.node.id}"' in whole
+    one = ada.get("/workers/shop/metrics?version=11111111").text
+    assert "<dd>50</dd>" in one
+    assert "Only version <code>11111111</code>" in one
+    assert "version=11111111" in one.partition("Last day")[0]  # the choice stays with another time
+    here = ada.get(f"/workers/shop/metrics?node={node.node.id}").text
+    assert "<dd>101</dd>" in here
+    assert "Only edge-1" in here
+    assert "<dd>0</dd>" in ada.get(f"/workers/shop/metrics?node={'0' * 32}").text
+    assert ada.get("/workers/shop/metrics?version=%25").status_code == 404
+    page = ada.get(f"/nodes/{node.node.id}/metrics").text
+    assert "<dd>101</dd>" in page
+    assert f'href="/workers/shop/metrics?range=hour&amp;node={node.node.id}"' in page
+    assert page.count("<tbody>") == 4
+    assert ada.get(f"/nodes/{'0' * 32}/metrics").status_code == 404

@@ -91,10 +91,11 @@ class EnrolledNode:
     def requests(self) -> list[Json]:
         """Every recorded request, under the names of its columns."""
         batches = list(self.batches.values())
+        timed = ("start_us", "front_us", "cell_us")
         return [
-            dict(zip(batch["columns"], entry, strict=True))  # type: ignore[call-overload]
+            dict(zip((*batch["columns"], *timed), (*entry, *times), strict=True))  # type: ignore[misc]
             for batch in batches
-            for entry in batch["requests"]  # type: ignore[attr-defined]
+            for entry, times in zip(batch["requests"], batch["timings"], strict=True)  # type: ignore[call-overload]
         ]
 
     def reported(self) -> dict[str, Json]:
@@ -278,7 +279,7 @@ class _Requests(BaseHTTPRequestHandler):
         if self.control.database_away:
             return 503, {"error": "away"}
         batch = json.loads(gzip.decompress(body))
-        assert set(batch) == {"columns", "requests", "measures", "lost"}, batch
+        assert set(batch) == {"columns", "requests", "timings", "measures", "lost"}, batch
         node.sent.append(identity)
         node.batches[identity] = batch
         return (503, {"error": "away"}) if self.control.forgetful else (200, {})

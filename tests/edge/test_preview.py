@@ -54,6 +54,24 @@ def test_the_script_sees_the_request_and_its_answer_comes_back() -> None:
     assert (answer["threw"], answer["failure"], answer["logs"]) == (False, "", [])
 
 
+def test_durable_objects_are_there_and_empty() -> None:
+    answer = preview(
+        Bundle(
+            'import { DurableObject } from "cloudflare:workers";'
+            "export class Counter extends DurableObject { async count() {"
+            ' this.ctx.storage.sql.exec("CREATE TABLE t (n)"); await this.ctx.storage.put("n", 1);'
+            ' return this.ctx.storage.get("n"); } }'
+            "export default { async fetch(request, env) {"
+            ' return Response.json(await env.COUNTER.getByName("a").count()) } };',
+            objects=[{"class_name": "Counter", "namespace_id": "a" * 32, "sqlite": True}],
+            bindings=[
+                {"name": "COUNTER", "type": "durable_object_namespace", "class_name": "Counter"}
+            ],
+        )
+    )
+    assert response_of(answer)[2] == "1"
+
+
 def test_what_it_logs() -> None:
     answer = preview(
         "console.log('one', { a: 1 }); console.warn('two'); console.error('three\\nlines');"

@@ -86,7 +86,12 @@ def test_how_requests_went(node: TestNode) -> None:
     assert went["/own"] == (500, "ok")
     assert went["/slow"] == (200, "ok")
     assert went["/endless"][1] == "canceled"
-    assert int(str(_record(node, "/slow")["duration_us"])) > 290_000
+    slow, thrown = _record(node, "/slow"), _record(node, "/throw")
+    assert int(str(slow["duration_us"])) > 290_000
+    assert int(str(slow["cell_us"])) > 280_000
+    # The front answers in its place, so the rest of the time was the cell's.
+    rest = int(str(thrown["duration_us"])) - int(str(thrown["front_us"]))
+    assert int(str(thrown["cell_us"])) == rest
 
 
 def test_a_killed_script_is_told_from_one_that_died(node: TestNode) -> None:
@@ -109,8 +114,13 @@ def test_the_first_request_after_a_rest_is_cold(node: TestNode) -> None:
 
     until(rests, 20, "the script is at rest")
     assert node.visit("rests", "/cold").text == "back"
-    assert _record(node, "/warm")["cold"] is False
-    assert _record(node, "/cold")["cold"] is True
+    warm, cold = _record(node, "/warm"), _record(node, "/cold")
+    assert (warm["cold"], warm["start_us"]) == (False, 0)
+    assert cold["cold"] is True
+    # The start is a part of what the cell took, and that of the whole.
+    started, answered = int(str(cold["start_us"])), int(str(cold["cell_us"]))
+    assert 0 < started < 20_000_000
+    assert 0 < answered <= int(str(cold["duration_us"])) + 2000
 
 
 def test_nothing_is_recorded_of_hostnames_nobody_has(node: TestNode) -> None:
@@ -213,11 +223,11 @@ def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None
 
 
 def test_a_connection_without_a_request_is_no_record() -> None:
-    no_request = "- 2 - <NOSRV> - 127.0.0.1 0 CR - 0 0 - - <BADREQ> <BADREQ>"
+    no_request = "- 2 - <NOSRV> - 127.0.0.1 0 CR - -1 -1 -1 0 0 - - <BADREQ> <BADREQ>"
     assert read_line(no_request) is None
 
 
-@pytest.mark.parametrize("text", ["", "1 2 3", "x " * 14 + "/path"])
+@pytest.mark.parametrize("text", ["", "1 2 3", "x " * 17 + "/path"])
 def test_half_a_line_is_refused(text: str) -> None:
     with pytest.raises(LineError):
         read_line(text)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edge.proc import Identity
+from launcher.visiting import Visit, visit_once
 from tests.edge.nodes import until
 from tests.faults import steps
 from tests.faults.instance import FIRST, SECONDS, Instance, kill
 from tests.faults.steps import Deploy, Hold
-from tests.faults.visitors import Visit, Visitors, visit_once
+from tests.faults.visitors import Visitors
 
 pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("faults")]
 

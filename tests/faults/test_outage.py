@@ -19,6 +19,7 @@ import pytest
 from edge.paths import NodePaths
 from edge.proc import Identity
 from launcher import processes
+from launcher.visiting import visit_once
 from tests.dashboard.conftest import PASSWORD
 from tests.edge.nodes import until
 from tests.faults.instance import (
@@ -31,7 +32,7 @@ from tests.faults.instance import (
     stopped,
     with_children,
 )
-from tests.faults.visitors import Visitors, visit_once
+from tests.faults.visitors import Visitors
 from tests.platform import ROOT
 
 pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("outage")]

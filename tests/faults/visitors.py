@@ -4,28 +4,10 @@ import http.client
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Self
 
-# A front or a cell that is started again keeps a visitor waiting for as long as that takes on a busy machine.
-PATIENCE_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One request and its end."""
-
-    node: str
-    began: float
-    ended: float
-    status: int
-    """0: no answer at all."""
-    text: str
-    """The body, or why there is none."""
-
-    def overlaps(self, began: float, ended: float) -> bool:
-        return self.began < ended and self.ended > began
+from launcher.visiting import Visit, connect, visit
 
 
 class Visitors:
@@ -78,29 +60,6 @@ class Visitors:
                 connection = None
         if connection:
             connection.close()
-
-
-def visit(connection: http.client.HTTPConnection, node: str, hostname: str) -> Visit:
-    began = time.monotonic()
-    status, text = 0, ""
-    try:
-        connection.request("GET", "/", headers={"Host": hostname})
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        status = answer.status
-    except (OSError, http.client.HTTPException) as error:
-        text = repr(error)
-    return Visit(node, began, time.monotonic(), status, text)
-
-
-def visit_once(node: str, port: int, hostname: str) -> Visit:
-    """One request on a connection of its own."""
-    with closing(connect(port)) as connection:
-        return visit(connection, node, hostname)
-
-
-def connect(port: int) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
 
 
 class Stream:

@@ -45,17 +45,6 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
         pytest.param(VECTORS, "CACHE of type vectorize", id="vectorize"),
         pytest.param({"ai": {"binding": "AI"}}, "AI of type ai", id="ai"),
         pytest.param(
-            {"queues": {"producers": [{"binding": "JOBS", "queue": "jobs"}]}}, "Queues", id="queue"
-        ),
-        pytest.param(
-            {
-                "durable_objects": {"bindings": [{"name": "ROOM", "class_name": "Room"}]},
-                "migrations": [{"tag": "v1", "new_sqlite_classes": ["Room"]}],
-            },
-            "Durable Objects",
-            id="durable-object",
-        ),
-        pytest.param(
             {"services": [{"binding": "OTHER", "service": "other"}]},
             "OTHER of type service",
             id="service",

@@ -12,13 +12,14 @@ router = APIRouter(prefix="/accounts/{account_id}/workers", tags=["scripts"])
 
 @router.delete("/services/{name}", response_model=Envelope[None])
 def delete_service(actor: CurrentActor, name: ScriptName, force: bool = False) -> dict[str, Any]:
-    """Delete a script with all its versions and secrets (the path that wrangler takes)."""
-    del force
-    return answer(None, flows.describe(flows.delete_script(actor.account_id, name, by=actor)))
+    """Delete a script with all its versions and secrets (the path that wrangler takes); with `force` also
+    one that consumes a queue."""
+    removed = flows.delete_script(actor.account_id, name, by=actor, force=force)
+    return answer(None, flows.describe(removed))
 
 
 @router.delete("/scripts/{name}", response_model=Envelope[None])
 def delete_script(actor: CurrentActor, name: ScriptName, force: bool = False) -> dict[str, Any]:
     """Delete a script with all its versions and secrets."""
-    del force
-    return answer(None, flows.describe(flows.delete_script(actor.account_id, name, by=actor)))
+    removed = flows.delete_script(actor.account_id, name, by=actor, force=force)
+    return answer(None, flows.describe(removed))

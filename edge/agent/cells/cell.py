@@ -127,6 +127,15 @@ class Cell:
             began_us < up_us and spawned_us <= ended_us for spawned_us, up_us in self._starts
         )
 
+    def start_us(self, began_us: int, ended_us: int) -> int:
+        """How long the start took that a request of this time waited for; 0 when it waited for none."""
+        took = (
+            up_us - spawned_us
+            for spawned_us, up_us in self._starts
+            if began_us < up_us and spawned_us <= ended_us
+        )
+        return max(next(took, 0), 0)
+
     def describe(self) -> dict[str, object]:
         """For the node's status."""
         running = self.process if self.running else None

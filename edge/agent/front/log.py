@@ -40,6 +40,11 @@ class Line:
     """HAProxy's two letters: who ended the request, and when."""
     said: bool
     """Whether the script answered."""
+    waited_ms: int
+    """In the front, until the cell had a connection for it."""
+    answered_ms: int | None
+    """From there until the head of the answer; None when the cell gave none, or one in whose place
+    the front answered."""
     bytes_in: int
     bytes_out: int
     scheme: str
@@ -55,10 +60,8 @@ def read_line(text: str) -> Line | None:
     if len(fields) == len(LOG_FIELDS) and NOTHING in (fields[0], fields[2]):
         return None
     try:
-        began, ended, slot, cell, ray, client, status, end, said, bytes_in, bytes_out, *rest = (
-            fields
-        )
-        scheme, host, method, path = rest
+        began, ended, slot, cell, ray, client, status, end, said, *rest = fields
+        waited, connected, answered, bytes_in, bytes_out, scheme, host, method, path = rest
         return Line(
             began_us=int(began),
             ended_us=int(ended),
@@ -69,6 +72,8 @@ def read_line(text: str) -> Line | None:
             status=int(status),
             termination=end,
             said=said != NOTHING,
+            waited_ms=max(int(waited), 0) + max(int(connected), 0),
+            answered_ms=int(answered) if int(answered) >= 0 else None,
             bytes_in=int(bytes_in),
             bytes_out=int(bytes_out),
             scheme=scheme,

@@ -29,6 +29,7 @@ METHOD_LENGTH = 32
 PATH_LENGTH = 1024
 
 Record = list[object]
+Timing = list[int]
 Found = Callable[[str], Cell | None]
 SlotOf = Callable[[str], Slot | None]
 
@@ -73,6 +74,18 @@ def record(line: Line, cell_of: Found, slot_of: SlotOf) -> Record | None:
         line.bytes_out,
         cell is not None and cell.was_starting(line.began_us, line.ended_us),
     ]
+
+
+def timing(line: Line, cell: Cell | None) -> Timing:
+    """How long the start took that the request waited for (0: none), how long it was in the front,
+    and how long the cell took until it answered, the start included. A cell that threw, was killed
+    or left by its visitor had all the rest of the time."""
+    start_us = cell.start_us(line.began_us, line.ended_us) if cell else 0
+    front_us = line.waited_ms * 1000
+    if line.answered_ms is not None:
+        return [start_us, front_us, line.answered_ms * 1000]
+    rest_us = max(line.ended_us - line.began_us - front_us, 0)
+    return [start_us, front_us, rest_us if line.cell else 0]
 
 
 def shown_status(line: Line) -> int:

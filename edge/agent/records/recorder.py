@@ -15,7 +15,7 @@ import structlog
 from edge.agent.cells.fleet import Fleet
 from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
-from edge.agent.records.attribution import COLUMNS, Record, record
+from edge.agent.records.attribution import COLUMNS, Record, Timing, record, timing
 from edge.agent.records.meters import Measure, Meters
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
@@ -91,12 +91,18 @@ class Recorder:
         lines, self._lines = self._lines, []
         if self.meters.due():
             self._measures += self.meters.sample()
-        requests = self._attributed(lines)
+        requests, timings = self._attributed(lines)
         measures, self._measures = self._measures, []
         lost, self._lost = self._lost, Counter()
         if not (requests or measures or lost):
             return
-        batch = {"columns": COLUMNS, "requests": requests, "measures": measures, "lost": lost}
+        batch = {
+            "columns": COLUMNS,
+            "requests": requests,
+            "timings": timings,
+            "measures": measures,
+            "lost": lost,
+        }
         try:
             dropped = await asyncio.to_thread(self._write, batch, len(requests))
         except OSError:
@@ -110,13 +116,14 @@ class Recorder:
         text = json.dumps(batch, separators=(",", ":")).encode()
         return self._spool.put(gzip.compress(text, 1), requests)
 
-    def _attributed(self, lines: list[str]) -> list[Record]:
+    def _attributed(self, lines: list[str]) -> tuple[list[Record], list[Timing]]:
         slots = {slot.number: slot for slot in self._state.slots() if slot.number is not None}
 
         def slot_of(name: str) -> Slot | None:
             return slots.get(int(name[1:])) if name[1:].isdigit() else None
 
         found: list[Record] = []
+        timings: list[Timing] = []
         unreadable = 0
         for text in lines:
             try:
@@ -129,8 +136,9 @@ class Recorder:
                 continue
             found.append(entry)
             self.totals.add(entry)
+            timings.append(timing(line, self._fleet.known(line.cell)))
             if self.listener:
                 self.listener(line, entry)
         self._lose("unreadable", unreadable)
         self.total += len(found)
-        return found
+        return found, timings

@@ -8,6 +8,7 @@ on waits on the held socket and starts the next one.
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -21,8 +22,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Resting:
-    def __init__(self, watchdog: Watchdog, idle_seconds: float) -> None:
+    def __init__(
+        self, watchdog: Watchdog, idle_seconds: float, held: Callable[[Cell], int] = lambda _: 0
+    ) -> None:
+        """`held`: how many connections to a store are the agent's own and mean nothing."""
         self._watchdog = watchdog
+        self._held = held
         self._idle_seconds = idle_seconds
         self._seen: dict[Process, tuple[float, float, float]] = {}
         """When each was last busy, when it was looked at, and the CPU seconds it had by then."""
@@ -41,7 +46,7 @@ class Resting:
         try:
             wanted = watch.wanted_seconds()
             busy, looked, before = self._seen.get(watch.process, (now, now, wanted))
-            if watch.connections() > 0 or wanted - before > REST_SHARE * (now - looked):
+            if self._used(watch) or wanted - before > REST_SHARE * (now - looked):
                 busy = now
             self._seen[watch.process] = (busy, now, wanted)
             if now - busy >= self._idle_seconds and not watch.cell.starting.locked():
@@ -51,8 +56,11 @@ class Resting:
 
     def _rest(self, cell: Cell, watch: Watch) -> None:
         watch.process.send(signal.SIGSTOP)
-        if watch.connections() > 0:
+        if self._used(watch):
             watch.process.send(signal.SIGCONT)
         else:
             cell.rest()
             log.info("store_rests", store=cell.name)
+
+    def _used(self, watch: Watch) -> bool:
+        return watch.connections() > self._held(watch.cell)

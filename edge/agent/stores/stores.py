@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,6 +85,15 @@ class Stores:
         self._cells: dict[tuple[str, str], Cell] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
+        self.on_start: Callable[[StoreRecord], None] = lambda _: None
+        """Called before the process of a store starts."""
+
+    def accounts(self, kind: str) -> list[str]:
+        """Those that have a store of that kind."""
+        return [account_id for account_id, found in self._cells if found == kind]
+
+    def known(self, account_id: str, kind: str) -> Cell | None:
+        return self._cells.get((account_id, kind))
 
     def running(self) -> list[Cell]:
         """Those that have a process."""
@@ -230,6 +240,7 @@ class Stores:
             )
             uid = self._state.uid_of(account_id)
             try:
+                self.on_start(record)
                 self._paths.make_doors()
                 process = await cell.spawn(
                     config, self._limits, self._confinement, uid, [data], doors=False

@@ -25,6 +25,8 @@ class Kind:
     """Make one binding of a script, an empty slot with a name, lead to a service."""
     flags: tuple[str, ...] = field(default=())
     """Compatibility flags of the file."""
+    option: str | None = None
+    """A whole number that such a binding may carry besides. Its store finds it behind the name, after a `~`."""
     parts: tuple[str, ...] = field(default=())
     """The other files in `edge/store/` that it imports."""
     kept: bool = True

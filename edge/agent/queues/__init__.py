@@ -1,0 +1,1 @@
+"""Queues: batches taken out of an account's store and delivered into the cells of their consumers."""
