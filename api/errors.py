@@ -35,8 +35,11 @@
     │   ├── D1NameInvalid                7400
     │   ├── D1QueryFailed                7500
     │   ├── D1NameTaken                  7502
+    │   ├── D1RestoreFailed              7505
     │   ├── D1DatabaseBound              7510
     │   ├── D1BindingNotFound            10181
+    │   ├── ServiceBindingNotFound       10143   a binding to a script that is not there
+    │   ├── ScriptCalled                 10064   other scripts bind the one that is to be deleted
     │   ├── BucketNameInvalid            10005
     │   ├── R2BindingNotFound            10085
     │   ├── R2Refused                            the code that the bucket's store gave
@@ -66,6 +69,7 @@
     │   ├── KVNamespaceNotFound          10013
     │   ├── D1DatabaseNotFound           7404
     │   ├── ObjectNamespaceNotFound      10066
+    │   ├── D1BookmarkNotFound           7504
     │   ├── AccessKeyNotFound            10227
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
@@ -253,12 +257,24 @@ class D1NameTaken(Refused):
     code = 7502
 
 
+class D1RestoreFailed(Refused):
+    code = 7505
+
+
 class D1DatabaseBound(Refused):
     code = 7510
 
 
 class D1BindingNotFound(Refused):
     code = 10181
+
+
+class ServiceBindingNotFound(Refused):
+    code = 10143
+
+
+class ScriptCalled(Refused):
+    code = 10064
 
 
 class BucketNameInvalid(Refused):
@@ -393,6 +409,10 @@ class KVNamespaceNotFound(NotFound):
 
 class D1DatabaseNotFound(NotFound):
     code = 7404
+
+
+class D1BookmarkNotFound(NotFound):
+    code = 7504
 
 
 class TokenNotFound(NotFound):

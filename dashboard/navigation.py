@@ -12,6 +12,7 @@ _GROUPS = {
         ("/d1", "D1 databases", "database"),
         ("/r2", "R2 buckets", "bucket"),
         ("/queues", "Queues", "queue"),
+        ("/objects", "Durable Objects", "objects"),
     ],
     "Observability": [
         ("/logs", "Stored logs", "terminal"),

@@ -45,6 +45,7 @@ class NodePaths:
             self.log_spool,
             self.stores,
             self.locks,
+            self.points,
         )
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ class NodePaths:
     def mount_points(self) -> tuple[Path, ...]:
         """Empty here. In a cell's own view folders of NODE_DIR are mounted on them, which its user
         could not come to otherwise."""
-        return (self.doors / "mount-0", self.doors / "mount-1")
+        return tuple(self.doors / f"mount-{number}" for number in range(3))
 
     @property
     def egress_socket(self) -> Path:
@@ -98,6 +99,11 @@ class NodePaths:
     def locks(self) -> Path:
         """A file for each piece of storage that one process at a time may open."""
         return self.root / "locks"
+
+    @property
+    def points(self) -> Path:
+        """Copies of D1 databases, by account and file; not in a store's view."""
+        return self.root / "points"
 
     @property
     def keeper_socket(self) -> Path:

@@ -35,7 +35,13 @@ class Binding:
     type: str
     value: object
     """A string for text and secrets, any JSON for `json` and `version_metadata`, the id of what it
-    leads to for storage, a class of the script's for Durable Objects, else a digest."""
+    leads to for storage, a class of the script's for Durable Objects, the script and
+    the way into it for `service`, else a digest."""
+
+    def as_service(self) -> dict[str, object]:
+        """Without a secret: as it came, if it is a binding to a script."""
+        where = self.value if self.type == "service" and isinstance(self.value, dict) else {}
+        return {"name": self.name, "type": self.type, **where}
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,12 @@ def _object_class(fields: Fields) -> ObjectClass:
     return ObjectClass(fields.text("class_name"), namespace_id, fields.get("sqlite") is True)
 
 
+def _service(fields: Fields) -> dict[str, object]:
+    script = fields.optional_text("script") or fields.text("service")
+    entrypoint = fields.optional_text("entrypoint") or ""
+    return {"script": script, "entrypoint": entrypoint, "props": fields.get("props")}
+
+
 def _binding(fields: Fields) -> Binding:
     name, kind = fields.text("name"), fields.text("type")
     value: object
@@ -172,11 +184,18 @@ def _binding(fields: Fields) -> Binding:
         value = None
     elif kind in FILE_BINDING_TYPES:
         value = digest_field(fields, "digest")
-    elif kind in BY_BINDING:
-        value = _opened(fields, BY_BINDING[kind])
     else:
-        raise SpecError(f'Binding "{name}" has the type "{kind}", which this node does not know.')
+        value = _leading(name, kind, fields)
     return Binding(name=name, type=kind, value=value)
+
+
+def _leading(name: str, kind: str, fields: Fields) -> object:
+    """What a binding carries that leads out of the cell."""
+    if kind in BY_BINDING:
+        return _opened(fields, BY_BINDING[kind])
+    if kind == "service":
+        return _service(fields)
+    raise SpecError(f'Binding "{name}" has the type "{kind}", which this node does not know.')
 
 
 def _opened(fields: Fields, kind: Kind) -> str:

@@ -34,9 +34,10 @@ KINDS = {
     "d1": "D1 database",
     "r2_bucket": "R2 bucket",
     "queue": "queue",
+    "durable_object_namespace": "class of Durable Objects",
 }
 # What is made together with the Worker; the person is asked for nothing.
-RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
+RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue", "durable_object_namespace"})
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -68,6 +69,8 @@ class Binding:
     """A regular expression that the whole value has to match."""
     expects: str = ""
     """What the pattern asks for, in words: "a whole number from 0 to 100"."""
+    class_name: str = ""
+    """Of the Durable Objects that it leads to."""
 
     @property
     def resource(self) -> bool:
@@ -87,6 +90,10 @@ class Binding:
             raise ValueError(f"{self.name} has the unknown type {self.type}")
         if not _BINDING_NAME.fullmatch(self.name) or not self.label or not self.description:
             raise ValueError("a binding has a NAME_LIKE_THIS, a label and a description")
+        if (self.type == "durable_object_namespace") != bool(self.class_name):
+            raise ValueError(
+                f"{self.name} needs a `class_name` if it leads to Durable Objects only"
+            )
         if self.generated and not self.secret:
             raise ValueError(f"{self.name} is no secret, so its value is not generated")
         if self.secret and self.default:
@@ -233,4 +240,7 @@ def load(path: Path) -> Template:
 
 
 def _counted(count: int, kind: str) -> str:
-    return f"{count} {kind}" if count == 1 else f"{count} {kind}s"
+    if count == 1:
+        return f"1 {kind}"
+    several = kind.replace("class ", "classes ", 1) if kind.startswith("class ") else f"{kind}s"
+    return f"{count} {several}"

@@ -1,6 +1,6 @@
 """Who is told of what: rules and destinations of an account."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from api import ids, sealing
 from api.accounts.models import Account
 from api.alerts.kinds import KINDS
 from api.alerts.models import Alert, Delivery, Destination, Rule
+from api.clock import now
 from api.errors import BodyInvalid, NotFound
 from api.pagination import Listing, Page, paginate
 from api.scripts import service as scripts
@@ -18,6 +19,7 @@ from api.scripts import service as scripts
 NAME_LENGTH_MAX = 100
 ADDRESS_LENGTH_MAX = 1000
 WINDOW_MINUTES_MAX = 24 * 60
+MUTE_MAX = timedelta(days=366)
 WEBHOOK, MAIL = "webhook", "mail"
 
 
@@ -160,8 +162,18 @@ def remove_rule(session: Session, account: Account | str, rule_id: str) -> None:
 def mute(session: Session, account: Account | str, rule_id: str, until: datetime | None) -> Rule:
     """Tell nobody until then; None: tell again from now on. What happens meanwhile is in the history."""
     found = rule(session, account, rule_id)
+    if until and not _thinkable(until):
+        raise BodyInvalid("A rule is muted for a year at most.")
     found.muted_until = until
     return found
+
+
+def _thinkable(until: datetime) -> bool:
+    """Whether it is a time that a person may mean; the last days of the calendar are in no UTC."""
+    try:
+        return now() - MUTE_MAX < until.astimezone(UTC) < now() + MUTE_MAX
+    except OverflowError:
+        return False
 
 
 # --- history ----------------------------------------------------------------------------------

@@ -25,8 +25,11 @@ SUPPORTED_KINDS = (
     VARIABLE_KINDS
     | PART_KINDS
     | RESOURCE_KINDS.keys()
-    | {"secret_text", "version_metadata", "inherit", "assets", "durable_object_namespace"}
+    | {"secret_text", "version_metadata", "inherit", "assets"}
+    | {"durable_object_namespace", "service"}
 )
+# What a script is called in when its binding names no environment.
+PRODUCTION = "production"
 
 _NAME_LENGTH_MAX = 512
 # Anything goes into `env`, but control characters and half a surrogate pair only ever come from a
@@ -130,6 +133,34 @@ def _check_object_class(name: str, binding: dict[str, Any]) -> None:
             )
 
 
+def _check_service(name: str, binding: dict[str, Any]) -> None:
+    if binding.get("cross_account_grant"):
+        raise NotSupported(
+            f"Binding {name} leads to another account, which is not supported by Skerry. Nothing was "
+            "changed. Scripts of one account can call each other."
+        )
+    if not isinstance(binding.get("service"), str) or not binding["service"]:
+        raise ScriptRejected(
+            f"binding {name} of type service must have a valid `service` specified"
+        )
+    for field in ("environment", "entrypoint"):
+        if not isinstance(binding.get(field) or "", str):
+            raise ScriptRejected(f"`{field}` of binding {name} must be text.")
+    props = binding.get("props")
+    if props is not None and not isinstance(props, dict):
+        raise ScriptRejected(f"`props` of binding {name} must be an object.")
+    text = json.dumps([binding.get(field) for field in _SERVICE_FIELDS])
+    _refuse_nul(name, text.replace("\\u0000", "\0"))
+    _check_size(name, len(text.encode()))
+
+
+def callee_of(binding: dict[str, Any]) -> str:
+    """The name of the script that a service binding leads to."""
+    environment = binding.get("environment") or PRODUCTION
+    service = str(binding["service"])
+    return service if environment == PRODUCTION else f"{service}-{environment}"
+
+
 def _refuse_nul(name: str, text: str) -> None:
     # Postgres stores no NUL in text or JSON; saying so here beats a failure there.
     if "\0" in text:
@@ -148,6 +179,7 @@ def _check_size(name: str, size_bytes: int) -> None:
         )
 
 
+_SERVICE_FIELDS = ("service", "environment", "entrypoint", "props")
 _CHECKS = {
     "plain_text": _check_text,
     "secret_text": _check_text,
@@ -156,6 +188,7 @@ _CHECKS = {
     "assets": _nothing,
     "inherit": _check_inherit,
     "durable_object_namespace": _check_object_class,
+    "service": _check_service,
     **dict.fromkeys(PART_KINDS, _check_part),
     **dict.fromkeys(RESOURCE_KINDS, _check_resource),
     "queue": _check_queue,
@@ -169,6 +202,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "assets": (),
     "inherit": ("old_name",),
     "durable_object_namespace": ("class_name", "script_name"),
+    "service": _SERVICE_FIELDS,
     **dict.fromkeys(PART_KINDS, ("part",)),
     **{kind: (field,) for kind, field in RESOURCE_KINDS.items()},
     "queue": ("queue_name", "delivery_delay"),

@@ -1,29 +1,33 @@
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import AwareDatetime
 
 from api import ids
 from api.accounts.endpoints import paged
 from api.clock import now
-from api.d1 import files, queries, service
+from api.d1 import files, points, queries, service
 from api.d1.queries import Statement
 from api.d1.schemas import (
+    Bookmark,
     DatabaseIn,
     DatabaseOut,
     ExportIn,
     ImportIn,
     Progress,
     QueryIn,
+    Restored,
     Result,
     database_out,
 )
 from api.db import DB, transaction
 from api.deployments import resources
 from api.envelope import Envelope, PagedEnvelope, answer
-from api.errors import BodyInvalid, D1DatabaseBound, NotSupported
+from api.errors import BodyInvalid, D1DatabaseBound
 from api.nodes import stores
-from api.nodes.stores import StoreDoor
+from api.nodes.stores import Store, StoreDoor
 from api.pagination import RequestedPage
 from api.security import CurrentAccount, CurrentActor
 
@@ -31,6 +35,7 @@ router = APIRouter(prefix="/accounts/{account_id}/d1/database", tags=["d1"])
 # What asks the store of a node, which the document's tests do not have.
 data_router = APIRouter(prefix=router.prefix + "/{database_id}", tags=["d1 data"])
 DatabaseId = Annotated[str, Path(description="A database's id, or its name.")]
+Moment = Annotated[AwareDatetime | None, Query(description="A time as RFC 3339.")]
 _FILE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -124,14 +129,16 @@ async def import_file(request: Request, opened: Database, body: ImportIn) -> dic
         if not _FILE.fullmatch(body.filename):
             raise BodyInvalid("`filename` is not one that `init` gave. Nothing was changed.")
         async with stores.opened(opened.door) as store:
+            await points.take_if_possible(store)
             done = await queries.ingest(store, body.filename)
-        return answer({**_complete("import"), "result": _imported(done)})
+            after = await points.take_if_possible(store)
+        return answer({**_complete("import"), "result": _imported(done, after or _bookmark())})
     if body.action == "poll":
-        return answer({**_complete("import"), "result": _imported({})})
+        return answer({**_complete("import"), "result": _imported({}, _bookmark())})
     raise BodyInvalid("`action` is init, ingest or poll. Nothing was changed.")
 
 
-def _imported(done: dict[str, int]) -> dict[str, Any]:
+def _imported(done: dict[str, int], bookmark: str) -> dict[str, Any]:
     meta = {
         "served_by": "skerry",
         "duration": 0,
@@ -142,7 +149,7 @@ def _imported(done: dict[str, int]) -> dict[str, Any]:
         "rows_written": done.get("rows_written", 0),
         "size_after": done.get("size_after", 0),
     }
-    return {"final_bookmark": _bookmark(), "num_queries": done.get("num_queries", 0), "meta": meta}
+    return {"final_bookmark": bookmark, "num_queries": done.get("num_queries", 0), "meta": meta}
 
 
 @data_router.post("/export", response_model=Envelope[Progress])
@@ -170,9 +177,26 @@ def _bookmark() -> str:
     return f"{int(now().timestamp() * 1000):016x}-00000000"
 
 
-@router.get("/{database_id}/time_travel/bookmark", response_model=Envelope[None])
-def get_bookmark(session: DB, account: CurrentAccount, database_id: DatabaseId) -> dict[str, Any]:
-    service.get(session, account.id, database_id)
-    raise NotSupported(
-        "Time Travel is not supported by Skerry yet. `wrangler d1 export` makes a copy."
-    )
+@data_router.get("/time_travel/bookmark", response_model=Envelope[Bookmark])
+async def get_bookmark(opened: Database, timestamp: Moment = None) -> dict[str, Any]:
+    """The bookmark of the newest point that is not after `timestamp`; of a new point without one."""
+    async with stores.opened(opened.door) as store:
+        return answer({"bookmark": await _bookmark_at(store, timestamp)})
+
+
+@data_router.post("/time_travel/restore", response_model=Envelope[Restored])
+async def restore(opened: Database, bookmark: str = "", timestamp: Moment = None) -> dict[str, Any]:
+    """Bring the database back to a bookmark, or a time. What was in it is kept as the previous one."""
+    if bool(bookmark) == bool(timestamp):
+        raise BodyInvalid("Give a `bookmark` or a `timestamp`. Nothing was changed.")
+    async with stores.opened(opened.door) as store:
+        found = bookmark or await _bookmark_at(store, timestamp)
+        previous = await points.restore(store, found)
+    message = f"The database is as it was at {points.moment(found)}."
+    return answer({"bookmark": found, "previous_bookmark": previous, "message": message})
+
+
+async def _bookmark_at(store: Store, timestamp: datetime | None) -> str:
+    if timestamp is None:
+        return await points.take(store)
+    return await points.newest_at(store, timestamp)

@@ -57,6 +57,17 @@ class ExportIn(BaseModel):
     current_bookmark: str = ""
 
 
+class Bookmark(BaseModel):
+    """A point that a database can be brought back to."""
+
+    bookmark: str
+
+
+class Restored(Bookmark):
+    previous_bookmark: str
+    message: str
+
+
 class Progress(BaseModel):
     """How far an import or an export is."""
 

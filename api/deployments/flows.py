@@ -19,7 +19,7 @@ from api.assets import service as assets
 from api.clock import now
 from api.crons import service as crons
 from api.db import transaction
-from api.deployments import resources, rollouts as rollout_service, service as deployments
+from api.deployments import callers, resources, rollouts as rollout_service, service as deployments
 from api.deployments.models import Deployment, Rollout, RolloutState
 from api.errors import (
     AlreadyExists,
@@ -219,6 +219,7 @@ def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> U
     if planned.classes:
         resources.refuse_objects_on_many_nodes(session)
     resources.refuse_bound_elsewhere(session, planned)
+    callers.check(session, account_id, name, with_bindings.bindings)
     return assets.resolved(session, account_id, name, with_bindings)
 
 
@@ -259,7 +260,9 @@ def deploy_version(
         for version in found:
             tag = version.options.get(objects.TAG_OPTION)
             objects.check_deployable(script, tag, version.number)
-            resources.check(session, account_id, [one.public() for one in version.bindings])
+            bindings = [one.public() for one in version.bindings]
+            resources.check(session, account_id, bindings)
+            callers.check(session, account_id, name, bindings)
         return deployments.deploy(
             session, script, found, message=message, triggered_by=triggered_by, by=by
         )
@@ -448,14 +451,24 @@ def rename_subdomain(account: Account, subdomain: str) -> None:
                 rollout_service.roll_out(session, script, deployment)
 
 
-def delete_script(account_id: str, name: str, *, by: Actor, force: bool = False) -> list[Rollout]:
+def delete_script(
+    account_id: str,
+    name: str,
+    *,
+    by: Actor,
+    force: bool = False,
+    unless_called: bool | None = None,
+) -> list[Rollout]:
     """Withdraw a script everywhere and delete its versions and secrets; waits for the nodes.
 
-    Raises ScriptConsumes for the consumer of a queue unless `force` is given.
+    Raises ScriptConsumes for the consumer of a queue and ScriptCalled while other scripts bind it,
+    unless `force` is given; `unless_called` says for the latter alone whether it is raised.
     """
     del by  # the audit log will want it
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
+        if not force if unless_called is None else unless_called:
+            callers.refuse_called(session, account_id, script)
         queues.leave_script(session, script, force=force)
         _remove(session, script)
     return deployments.await_withdrawal(script.id)

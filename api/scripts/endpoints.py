@@ -10,7 +10,6 @@ from api.pagination import RequestedPage
 from api.scripts import service, urls
 from api.scripts.models import Script
 from api.scripts.schemas import (
-    ReferencesOut,
     ScriptOut,
     ScriptSettings,
     ServiceOut,
@@ -114,15 +113,8 @@ def get_script_settings(session: DB, account: CurrentAccount, name: ScriptName) 
     return answer(settings_of(service.get(session, account, name)))
 
 
-@router.get("/workers/scripts/{name}/references", response_model=Envelope[ReferencesOut])
-def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
-    """What depends on the script. Nothing can yet: there are no service bindings."""
-    service.get(session, account, name)
-    return answer({"services": {"incoming": []}, "durable_objects": [], "dispatch_outbounds": []})
-
-
-# A list that wrangler reads while it deletes a script. It is empty because nothing of the kind can be
-# made yet; making one is answered with "not supported by Skerry yet".
+# Lists that wrangler reads while it deletes a script. They are empty because nothing of the kind can
+# be made yet; making one is answered with "not supported by Skerry yet".
 
 
 @router.get("/workers/tails/by-consumer/{name}", response_model=Envelope[list[dict[str, Any]]])

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from api.bindings.kinds import callee_of
 from api.errors import (
     NewClassNotExported,
     ObjectClassNotExported,
@@ -107,7 +108,10 @@ def code_modules(upload: Upload) -> list[dict[str, Any]]:
 
 
 def cell_binding(binding: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
-    """A binding as the spec has it: parts of the upload become digests."""
+    """A binding as the spec has it: parts of the upload become digests, a service the script that it is
+    called by."""
+    if binding["type"] == "service":
+        return {**binding, "script": callee_of(binding)}
     if "part" not in binding:
         return binding
     digest = digests.get(binding["part"])

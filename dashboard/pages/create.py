@@ -23,6 +23,8 @@ from api.errors import (
     ScriptNameInvalid,
     Unavailable,
 )
+from api.objects.service import BINDING
+from api.objects.steps import Migrations, Step
 from api.queues import service as queues
 from api.r2 import service as r2
 from api.scripts import service as scripts
@@ -168,7 +170,17 @@ def _upload(template: Template, form: Form) -> Upload:
 def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     """The upload with what is made together with the Worker, called as wrangler would call it."""
     bindings, makes = list(upload.bindings), []
+    classes = {one.name: one.class_name for one in template.resources if one.class_name}
+    bindings += [
+        {"type": BINDING, "name": binding, "class_name": class_name}
+        for binding, class_name in classes.items()
+    ]
+    if classes:
+        step = Step(new_sqlite=tuple(classes.values()))
+        upload = replace(upload, migrations=Migrations(None, "v1", (step,)))
     for binding in template.resources:
+        if binding.class_name:
+            continue
         title = f"{name}-{binding.name.lower().replace('_', '-')}"
         id_ = _id_of(binding.type, title)
         if binding.type == "d1":

@@ -16,6 +16,7 @@ from api.versions.limits import CPU_MS_MAX, check_cpu_ms, cpu_ms_of
 from api.versions.models import Version
 from dashboard import flash
 from dashboard.addresses import ScriptName, worker_path
+from dashboard.calls import callers_of
 from dashboard.forms import Form
 from dashboard.pages.scripts import worker
 from dashboard.pages.variables import variables_of
@@ -69,6 +70,7 @@ def _page(
         scaling_form=scaling_form,
         idle_choices=_idle_choices(scaling_form.values["idle_seconds"]),
         cells_max=scaling.CELLS_MAX,
+        callers=callers_of(session, script),
         **worker(script),
     )
 

@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form as Field, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
 
 from api.accounts.models import Member
 from api.db import DB, transaction
 from api.deployments import flows, service as deployments
+from api.errors import ScriptCalled
 from api.pagination import LAST_PAGE, Page
 from api.scripts import service as scripts
 from api.scripts.models import Script
@@ -15,6 +17,7 @@ from api.scripts.urls import hostname, origin, script_url
 from api.versions import service as versions
 from dashboard import flash, progress
 from dashboard.addresses import ScriptName
+from dashboard.calls import callers_of, calls_of
 from dashboard.forms import Form
 from dashboard.pages.versions import rows_of
 from dashboard.paging import Paging
@@ -74,6 +77,8 @@ def show(
             request, "scripts/created.html", template=template, command=command, **context
         )
     rows = rows_of(recent.rows, live, member)
+    context["calls"] = calls_of(session, script, context["version"])
+    context["callers"] = callers_of(session, script)
     return render(request, "scripts/show.html", rows=rows, version_count=recent.total, **context)
 
 
@@ -89,20 +94,31 @@ def confirm(request: Request, session: DB, member: CurrentMember, name: ScriptNa
 
 @router.post("/workers/{name}/delete")
 def destroy(
-    request: Request, actor: CurrentActor, name: ScriptName, typed_name: Text = ""
+    request: Request,
+    actor: CurrentActor,
+    name: ScriptName,
+    typed_name: Text = "",
+    called: Text = "",
 ) -> Response:
+    """`called`: the page has said that other Workers call it."""
     form = Form({"typed_name": typed_name})
     form.require("typed_name", f"Type {name} to delete it.")
     if typed_name.strip() != name:
         form.refuse("typed_name", f"That is not its name. Type {name} to delete it.")
+    if form.valid:
+        try:
+            # The page has said what becomes of a queue that it consumes.
+            flows.delete_script(
+                actor.account_id, name, by=actor, force=True, unless_called=not called
+            )
+        except ScriptCalled:
+            form.refuse(
+                "", "Another Worker calls it since this page was shown. Nothing was deleted."
+            )
     if not form.valid:
         with transaction() as session:
             script = scripts.get(session, actor.account_id, name)
-            return render(
-                request, "scripts/delete.html", status_code=422, form=form, **worker(script)
-            )
-    # The page has said what becomes of a queue that it consumes.
-    flows.delete_script(actor.account_id, name, by=actor, force=True)
+            return _asked_again(request, session, script, form)
     response = RedirectResponse("/workers", status_code=303)
     flash.put(
         request, response, f"{name} was deleted. Its live URL stops answering within seconds."
@@ -112,4 +128,17 @@ def destroy(
 
 def _confirmation(request: Request, session: DB, member: Member, name: str, form: Form) -> Response:
     script = scripts.get(session, member.account, name)
-    return render(request, "scripts/delete.html", form=form, **worker(script))
+    callers = callers_of(session, script)
+    return render(request, "scripts/delete.html", form=form, callers=callers, **worker(script))
+
+
+def _asked_again(request: Request, session: Session, script: Script, form: Form) -> Response:
+    callers = callers_of(session, script)
+    return render(
+        request,
+        "scripts/delete.html",
+        status_code=422,
+        form=form,
+        callers=callers,
+        **worker(script),
+    )

@@ -37,9 +37,14 @@ async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, flee
     records = _worth_keeping(state, fleet)
     await fleet.hold(records)
     kept: set[int] = set()
+    held = await sockets.names()
     for record in records:
-        cell = await fleet.open(record)
-        if record.identity and fleet.take_over(cell, record.identity):
+        slot = state.slot(record.script_id)
+        version = (
+            slot.live if slot and slot.live and slot.live.version_id == record.version_id else None
+        )
+        cell = await fleet.open(record, version, record.identity, held)
+        if cell.process:
             log.info("cell_adopted", cell=cell.name, phase=record.phase)
         if record.phase is Phase.SERVING:
             fleet.serve(cell)
@@ -47,6 +52,8 @@ async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, flee
             fleet.retire(cell)
         if cell.process:
             kept.add(cell.process.pid)
+    for script_id in {cell.record.script_id for cell in fleet.all()}:
+        await fleet.calls.point(script_id)
     await end_processes(paths, "cell:", kept)
     await _release_unknown(paths, sockets, fleet)
 

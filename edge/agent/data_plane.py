@@ -197,6 +197,7 @@ class DataPlane:
         self.background.run(self.watchdog.run(), "watchdog")
         self.background.run(self.store_watchdog.run(), "store watchdog")
         self.background.run(self.resting.run(), "resting stores")
+        self.background.run(self.stores.points.run(), "points of D1")
         self.background.run(self.scaling.run(), "scaling")
         self.background.run(Waking(self.state, self.fleet, self.owned).run(), "waking")
         await resume(self.state, self.fleet, self.deployer)

@@ -18,6 +18,7 @@ from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, SlotState, State
+from edge.keeper import KeeperError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -49,6 +50,7 @@ class Deployer:
 
     async def converge(self, script_id: str) -> Slot | None:
         """Bring a slot to its desired state, and answer how that went. Safe to call at any time."""
+        await self._admit_callers(script_id)
         async with self.changing(script_id):
             slot = self._state.slot(script_id)
             if slot is None:
@@ -146,6 +148,7 @@ class Deployer:
         for one in before:
             self._fleet.retire(one)
         await self._front.exchange(number, cell.name, [one.name for one in before])
+        await self._fleet.calls.point(slot.script_id)
         await asyncio.gather(*(self._draining.end(one) for one in before))
         for one in before:
             self._background.run(self._draining.forget(one), f"forget {one.name}")
@@ -184,6 +187,8 @@ class Deployer:
         # Before the answer: who deploys and then looks must not see the old version.
         number = cell.record.slot_number
         await self._front.exchange(number, cell.name, [one.name for one in before])
+        self._fleet.end_oldest(slot.script_id)
+        await self._fleet.calls.point(slot.script_id)
         for one in before:
             self.drain(one)
 
@@ -201,6 +206,19 @@ class Deployer:
                 cell = await self._fleet.create(script_id, number, slot.live)
                 await self.take_turn(slot, cell, slot.live)
 
+    async def _admit_callers(self, script_id: str) -> None:
+        """Have every script that this one is to call listen for it. Before its own lock is taken: two
+        scripts may call each other."""
+        slot = self._state.slot(script_id)
+        for callee in self._fleet.calls.script_ids(slot) if slot else ():
+            try:
+                if await self._fleet.admit(callee):
+                    await self.renew(callee)
+                await self._fleet.calls.point(callee)
+            except (StartError, FrontRefusedError, KeeperError, OSError) as error:
+                # Its calls fail until the callee is deployed again; the caller itself is fine.
+                log.warning("callee_not_ready", script_id=callee, reason=str(error))
+
     async def show(self, cell: Cell) -> None:
         """New requests go to this cell, too. It is gone when FrontRefusedError is raised."""
         await self._add(cell)
@@ -217,6 +235,8 @@ class Deployer:
         """One cell less of those that serve a script side by side."""
         self._state.save_phase(cell.record, Phase.DRAINING)
         self.drain(cell)
+        pointing = self._fleet.calls.point(cell.record.script_id)
+        self._background.run(pointing, f"callers of {cell.record.script_id}")
 
     def _with_number(self, slot: Slot) -> Slot:
         """The slot with one of the front's slots assigned, if one is free."""
@@ -272,6 +292,7 @@ class Deployer:
         serving = self._fleet.serving(slot.script_id)
         for cell in serving:
             self.drain(cell)
+        await self._fleet.calls.point(slot.script_id)
         if not serving:
             self._free_number(slot.script_id)
         log.info("script_withdrawn", script_id=slot.script_id)

@@ -66,6 +66,13 @@ class Settings:
     """CPU that a store may use for one thing, a D1 query for example, without doing anything else."""
     cache_mib: int
     """What the Cache API of all scripts may keep on the disk; beyond it the least used goes."""
+    d1_point_seconds: float
+    """Time between two copies of a D1 database that changes; 0: only before an import and a restore,
+    and when one is asked for."""
+    d1_points: int
+    """Copies that are kept of one database; beyond it the oldest go."""
+    d1_points_mib: int
+    """What all copies of one database may have together."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -102,6 +109,9 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),
         store_cpu_seconds=_positive(environ, "SKERRY_STORE_CPU_SECONDS", 30),
         cache_mib=int(_positive(environ, "SKERRY_CACHE_MIB", 512)),
+        d1_point_seconds=_number(environ, "SKERRY_D1_POINT_SECONDS", 900),
+        d1_points=int(_positive(environ, "SKERRY_D1_POINTS", 100)),
+        d1_points_mib=int(_positive(environ, "SKERRY_D1_POINTS_MIB", 1024)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
     )
 

@@ -129,6 +129,8 @@ class State:
         self._change()
         path.chmod(0o600)
         rows = self._db.execute("SELECT * FROM slots").fetchall()
+        self.revision = 0
+        """Another one means that slots have changed."""
         self._slots = {row["script_id"]: self._read_slot(row) for row in rows}
 
     def close(self) -> None:
@@ -160,6 +162,7 @@ class State:
             if watermark is not None:
                 self._db.execute("UPDATE node SET value = ? WHERE key = 'watermark'", (watermark,))
         self._slots.update({slot.script_id: slot for slot in changed})
+        self.revision += 1
 
     def save_serving(self, slot: Slot, cell: CellRecord) -> None:
         """From here on this cell answers for the slot; every other one of it drains."""
@@ -173,6 +176,7 @@ class State:
             )
             self._db.execute("UPDATE cells SET phase = 'serving' WHERE id = ?", (cell.id,))
         self._slots[slot.script_id] = slot
+        self.revision += 1
 
     def _overtaken(self, slot: Slot) -> Slot:
         """What to write of a slot that somebody worked on: a newer decision may have come meanwhile,

@@ -1,6 +1,12 @@
 // Runs beside the customer's script inside its cell, behind a control socket that only the agent
 // can open. USER is the script, VERSION_ID says which version this cell is. Scheduled events and batches of
-// queues arrive here too, because `env.USER` is the only way to deliver them.
+// queues arrive here too, because `env.USER` is the only way to deliver them. The script's calls to other
+// scripts pass through `Callee`.
+import { WorkerEntrypoint } from "cloudflare:workers";
+
+// Which of its connections to each callee the script's next call takes (edge/runtime/callees.py).
+const TURNS = 8;
+const turns = new Map();
 
 export default {
   async fetch(request, env) {
@@ -17,6 +23,10 @@ export default {
     if (request.method === "POST" && pathname === "/queue") {
       const { queue, messages, metadata } = await request.json();
       return Response.json(await env.USER.queue(queue, messages.map(received), metadata));
+    }
+    if (request.method === "POST" && pathname === "/turn") {
+      for (const number of await request.json()) turns.set(number, (turnOf(number) + 1) % TURNS);
+      return new Response();
     }
     return new Response("not found", { status: 404 });
   },
@@ -38,6 +48,49 @@ function received({ id, timestamp, attempts, format, body }) {
   else if (format === "bytes") message.body = bytes.buffer;
   else message.serializedBody = bytes;
   return message;
+}
+
+function turnOf(number) {
+  return turns.get(number) ?? 0;
+}
+
+// What a service binding of the script leads to: whatever is asked of it is asked of the callee.
+export class Callee extends WorkerEntrypoint {
+  constructor(ctx, env) {
+    super(ctx, env);
+    const { number, apart } = ctx.props;
+    const callee = () => env[`CALLEE_${number}_${turnOf(number)}`];
+    return new Proxy(this, {
+      get(target, key) {
+        if (key === "fetch") return (request) => fetchFrom(callee(), request, apart);
+        return Reflect.has(target, key) ? Reflect.get(target, key) : callee()[key];
+      },
+    });
+  }
+}
+
+// A request that is passed on carries how often that happened. No visitor can set it: the front
+// deletes what begins with x-skerry.
+const HOPS = "x-skerry-hops";
+const MOST_HOPS = 16;
+
+// On every answer of a callee in a cell of its own that came out of the script. workerd's 500 for what the
+// script threw lacks it; within one process an exception is one.
+const MARKER = "x-skerry";
+
+async function fetchFrom(callee, request, apart) {
+  const hops = (Number(request.headers.get(HOPS)) || 0) + 1;
+  if (hops > MOST_HOPS) {
+    return new Response("error code: 1019", { status: 500, headers: { "content-type": "text/plain" } });
+  }
+  const counted = new Request(request);
+  counted.headers.set(HOPS, String(hops));
+  const answer = await callee.fetch(counted);
+  if (!apart) return answer;
+  if (!answer.headers.has(MARKER)) throw new Error("The Worker that was called threw an exception.");
+  const passed = new Response(answer.body, answer);
+  passed.headers.delete(MARKER);
+  return passed;
 }
 
 // Of an event's JSON: what an invocation may log on Cloudflare.

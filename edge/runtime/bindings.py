@@ -45,5 +45,7 @@ def _fill(slot: Any, binding: Binding, files: Mapping[str, bytes]) -> None:
         case "assets":
             service = slot.init("service")
             service.name, service.entrypoint = ASSETS_SERVICE, ASSETS_ENTRYPOINT
+        case "service":
+            slot.init("service").name = INTERNET  # until `config.py` says where it leads
         case _:
             slot.json = json.dumps(binding.value)

@@ -4,16 +4,17 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, messages
+from edge.runtime import caching, callees, messages
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, fill_bindings
+from edge.runtime.callees import Entrance, Reach, callees_of
 from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
@@ -87,6 +88,11 @@ class Build:
     owned_folder: str = ""
     """Where the cell finds what only it may open. Empty: it is in memory and gone with the process."""
 
+    entrances: tuple[Entrance, ...] = ()
+    """The ways into the script that others bind."""
+    reaches: tuple[Reach, ...] = ()
+    """The scripts that it may call."""
+
     @property
     def service(self) -> str:
         """The script, or what stands in for it where there is none."""
@@ -94,6 +100,10 @@ class Build:
             return ASSETS_SERVICE if self.spec.assets else INTERNET
         classic = self.spec.syntax == "service-worker"
         return messages.CLASSIC_SERVICE if classic else messages.MODULES_SERVICE
+
+    def entered_by(self, entrance: Entrance) -> str:
+        """Whom another script's call reaches first."""
+        return self.service if entrance.entrypoint else self.entrance
 
     @property
     def entrance(self) -> str:
@@ -106,16 +116,19 @@ class Build:
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A cell: the script behind its main socket, the platform worker behind the control socket."""
     config = new_config(runtime, heap_mib)
-    stores = _stores(build)
+    stores = _reached(build)
     if door := build.stores.get(caching.KIND):
         build = replace(build, cache=caching.SERVICE)
         stores.append(partial(_cache, caching.reached_cache(door, build.script_id)))
     if build.owned_folder:
         stores.append(_owned_disk)
     _services(config, build, _internet, *_own_services(build), _platform, *stores)
-    sockets = config.init("sockets", 2)
+    sockets = config.init("sockets", 2 + len(build.entrances))
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
+    for number, entrance in enumerate(build.entrances, 2):
+        callees.fill_socket(sockets[number], entrance, build.entered_by(entrance))
+        _mark(sockets[number])
     return bytes(config.to_bytes())
 
 
@@ -205,8 +218,18 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _ranges
 
 
-def _stores(build: Build) -> list[Callable[[Any, Build], None]]:
-    return [partial(_store, reached) for reached in reached_stores(build.spec, build.stores)]
+def _reached(build: Build) -> list[Callable[[Any, Build], None]]:
+    """What is outside of the cell."""
+    stores: list[Callable[[Any, Build], None]] = [
+        partial(_store, reached) for reached in reached_stores(build.spec, build.stores)
+    ]
+    called = [reach for reach in build.reaches if reach.socket]
+    return stores + [partial(_callee, one, turn) for one in called for turn in range(callees.TURNS)]
+
+
+def _callee(reach: Reach, turn: int, service: Any, build: Build) -> None:
+    del build
+    callees.fill_external(service, reach, turn)
 
 
 def _store(reached: Reached, service: Any, build: Build) -> None:
@@ -317,6 +340,11 @@ def _front_socket(socket: Any, build: Build) -> None:
     add_socket(socket, MAIN_SOCKET, build.entrance)
     socket.http.forwardedProtoHeader = PROTO_HEADER
     socket.http.cfBlobHeader = CF_HEADER
+    _mark(socket)
+
+
+def _mark(socket: Any) -> None:
+    """Every answer that comes out of the script says so."""
     marker = socket.http.init("injectResponseHeaders", 1)[0]
     marker.name, marker.value = MARKER_HEADER, "1"
 
@@ -348,6 +376,18 @@ def _bindings(worker: Any, build: Build) -> None:
     reached = reached_stores(build.spec, build.stores)
     services = {one.binding: one.service for one in reached}
     fill_bindings(slots, build.spec, build.files, services)
+    reaches = {reach.callee.number: reach for reach in build.reaches}
+    for callee in callees_of([one.as_service() for one in build.spec.bindings]):
+        slot = slots[callee.number]
+        if reach := reaches.get(callee.number):
+            callees.fill_binding(slot, reach, PLATFORM_SERVICE)
+        else:
+            own = (
+                build.entered_by(callee.entrance)
+                if callee.script == build.spec.script_name
+                else None
+            )
+            callees.fill_lone_binding(slot, callee, own)
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:
@@ -360,16 +400,21 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 
 def _platform(service: Any, build: Build) -> None:
-    add_platform(service, build.service, build.spec.version_id)
+    passing = callees.platform_bindings(build.reaches, build.entrance)
+    add_platform(service, build.service, build.spec.version_id, passing)
 
 
-def add_platform(service: Any, beside: str, version_id: str) -> None:
+def add_platform(
+    service: Any, beside: str, version_id: str, more: Sequence[Callable[[Any], None]] = ()
+) -> None:
     """The worker of ours beside a service: its probe answers the version."""
     service.name = PLATFORM_SERVICE
     worker = _own_worker(service, "platform.js")
     # Lets it deliver scheduled events; one reason why cells run with --experimental.
     worker.compatibilityFlags = ["service_binding_extra_handlers"]
-    bindings = worker.init("bindings", 2)
+    bindings = worker.init("bindings", 2 + len(more))
+    for number, fill in enumerate(more, 2):
+        fill(bindings[number])
     bindings[0].name = "USER"
     bindings[0].init("service").name = beside
     bindings[1].name = "VERSION_ID"

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -26,6 +27,8 @@ from edge.spec import Module, Spec
 
 START_SECONDS = 20.0
 REST_LOOKS, REST_PAUSE_SECONDS = 10, 0.02
+# A cell's folder, and an entrance's socket in it.
+_ENTRANCE = rb"/c\d+/[0-9a-f]{12}\.sock\n"
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
@@ -43,6 +46,14 @@ def anonymous_bytes(statm: bytes) -> int:
     """From /proc/PID/statm."""
     _, resident, shared, *_ = statm.split(maxsplit=3)
     return (int(resident) - int(shared)) * PAGE_BYTES
+
+
+def entrance_connections(folder: str, sockets: str) -> int:
+    """Connections of a sandboxed process to entrances of other cells, whose folders are in `sockets`.
+    The accepted end is listed by its path in the namespace of the end that connected."""
+    with open(f"{folder}/net/unix", "rb") as table:
+        found = re.findall(rb" 03 +\d+ " + re.escape(sockets.encode()) + _ENTRANCE, table.read())
+    return len(found)
 
 
 def open_sockets(folder: str | Path) -> int:

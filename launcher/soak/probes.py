@@ -13,14 +13,17 @@ class Probe:
 
     method: str = "GET"
     path: str = "/"
-    status: int = 200
+    status: int | None = 200
+    """None: whatever is no failure of a server."""
     body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# A template that is not here is asked for its first page, which has to be one.
-FIRST_PAGE = [Probe()]
+# A template that is not here is asked for its first page, if only to be told that it has none.
+FIRST_PAGE = [Probe(status=None)]
 PROBES: dict[str, list[Probe]] = {
+    "hello-world": [Probe()],
+    "cached-api": [Probe(path="/primes/1000")],
     "json-api": [
         Probe(path="/books/1"),
         Probe(path="/books/3", status=404),

@@ -16,13 +16,15 @@ class Asked:
     """A request of the load, and the status that was expected."""
 
     template: str
-    expected: int
+    expected: int | None
+    """None: any below 500."""
     visit: Visit
 
     @property
     def cause(self) -> str:
         """What went wrong, in a word; empty when nothing did."""
-        if self.visit.status == self.expected:
+        status, expected = self.visit.status, self.expected
+        if status == expected or (expected is None and 0 < status < 500):
             return ""
         return f"status {self.visit.status}" if self.visit.status else "no answer"
 

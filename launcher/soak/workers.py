@@ -111,7 +111,9 @@ class Workers:
             self.deploys["without an answer"] += 1
             return
         word = {200: "accepted", 503: "refused while a part was away"}.get(answer.status_code)
-        self.deploys[word or f"answered {answer.status_code}"] += 1
+        self.deploys[
+            word or f"answered {answer.status_code} ({one.name}: {answer.text[:300]})"
+        ] += 1
 
     def close(self) -> None:
         self._api.close()

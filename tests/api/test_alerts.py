@@ -269,6 +269,13 @@ def test_a_muted_rule_tells_nobody_until_it_is_over(
     until = (now() + timedelta(hours=1)).isoformat()
     muted = alice.result("PUT", f"skerry/alerts/rules/{rule_id}/mute", json={"until": until})
     assert muted["muted_until"].startswith(until[:16])
+    for beyond in (
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "2101-01-01T00:00:00Z",
+    ):
+        path = f"skerry/alerts/rules/{rule_id}/mute"
+        assert alice.refusal("PUT", path, json={"until": beyond})[0] == 422
     _requests(session, node.node.id, shop, {"exception": 20})
     _turn()
     assert _history(alice) == [("shop", "firing")]

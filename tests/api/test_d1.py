@@ -40,6 +40,8 @@ def test_a_strangers_database_is_not_there(alice: Tenant, mallory: Tenant) -> No
         ("POST", "/raw"),
         ("POST", "/import"),
         ("POST", "/export"),
+        ("GET", "/time_travel/bookmark"),
+        ("POST", "/time_travel/restore?bookmark=x"),
     ):
         body = {"json": {"sql": "SELECT 1", "action": "init"}} if method == "POST" else {}
         refused = mallory.refusal(method, f"{DATABASES}/{database}{path}", **body)
@@ -66,6 +68,17 @@ def test_an_address_of_a_file_is_good_for_that_database_only(alice: Tenant) -> N
     for wrong in ("/d1-files/wrong", changed):
         assert alice.client.put(f"/client/v4{wrong}", content=b"SELECT 1").status_code == 401
     assert alice.client.put(f"/client/v4{path}", content=b"SELECT 1").status_code == 503
+
+
+@pytest.mark.usefixtures("node")
+def test_what_is_no_point_in_time(alice: Tenant) -> None:
+    travel = f"{DATABASES}/{create(alice, 'people')}/time_travel"
+    now = "2026-01-01T00:00:00Z"
+    for query in ("", f"bookmark=x&timestamp={now}", "timestamp=yesterday", "timestamp=2026-01-01"):
+        assert alice.refusal("POST", f"{travel}/restore?{query}")[1] == 10004, query
+    for bookmark in ("x", "..%2f..%2fx", "0" * 25):
+        assert alice.refusal("POST", f"{travel}/restore?bookmark={bookmark}")[:2] == (404, 7504)
+    assert alice.refusal("GET", f"{travel}/bookmark?timestamp={now}")[0] == 503
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,21 @@ def guestbook(site: Site) -> None:
     assert site.ask("DELETE", "/").headers["allow"] == "GET, POST"
 
 
+@journey(
+    "counter",
+    curl_says='{"count":1}',
+    edit=("Counted so far", "Counted until now"),
+)
+def counter(site: Site) -> None:
+    page = site.open()
+    expect(page.get_by_role("status")).to_have_text("1")
+    page.get_by_role("button", name="Add one").click()
+    expect(page.get_by_role("status")).to_have_text("2")
+    assert site.client.post("/").json() == {"count": 3}
+    expect(page.get_by_role("status")).to_have_text("3")
+    assert site.client.post("/another").json() == {"count": 1}
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

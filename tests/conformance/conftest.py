@@ -58,13 +58,16 @@ class Both:
 
 
 @pytest.fixture
-def both(project: Project, newest: Wrangler) -> Iterator[Callable[[], Both]]:
-    """Deploys the project and runs it locally; call it once it is written."""
+def both(project: Project, newest: Wrangler) -> Iterator[Callable[..., Both]]:
+    """Deploys the project and runs it locally; call it once it is written, with the configurations of
+    what is to be there beside it."""
     with ExitStack() as stack:
 
-        def start() -> Both:
+        def start(*beside: str) -> Both:
+            for config in beside:
+                newest("deploy", "-c", config)
             newest("deploy")
-            port = stack.enter_context(_dev(project, newest))
+            port = stack.enter_context(_dev(project, newest, beside))
             return Both(Site(_through_the_front(project)), Site(_at(port)))
 
         yield start
@@ -91,7 +94,7 @@ def _asking(address: str, own: dict[str, str]) -> Callable[..., httpx2.Response]
 
 
 @contextmanager
-def _dev(project: Project, wrangler: Wrangler) -> Iterator[int]:
+def _dev(project: Project, wrangler: Wrangler, beside: tuple[str, ...]) -> Iterator[int]:
     """`wrangler dev` in a process group of its own; gives its port."""
     port = _free_port()
     program = ROOT / "node_modules" / WRANGLERS[wrangler.version] / "bin" / "wrangler.js"
@@ -101,6 +104,7 @@ def _dev(project: Project, wrangler: Wrangler) -> Iterator[int]:
             *(shutil.which("node", path=wrangler.environment["PATH"]) or "node", program, "dev"),
             *("--local", "--port", str(port), "--ip", "127.0.0.1", "--inspector-port", "0"),
             *("--test-scheduled", "--show-interactive-dev-session=false"),
+            *(argument for one in ("wrangler.json", *beside) for argument in ("-c", one)),
         ],
         cwd=project.folder,
         env={**wrangler.environment, "CLOUDFLARE_CF_FETCH_ENABLED": "false"},

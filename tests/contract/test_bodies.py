@@ -30,7 +30,7 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "queues/{queue}/consumers"): {"type": "http_pull"},
     ("PUT", "queues/{queue_id}/consumers/{consumer_id}"): {"type": "http_pull"},
     ("POST", "skerry/alerts/rules"): {"name": "slow", "kind": "p95", "threshold": 200},
-    ("PUT", "skerry/alerts/rules/{rule_id}/mute"): {"until": "2030-01-01T00:00:00Z"},
+    ("PUT", "skerry/alerts/rules/{rule_id}/mute"): {"until": None},
     ("POST", "skerry/alerts/destinations"): {
         "name": "pager",
         "kind": "webhook",

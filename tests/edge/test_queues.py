@@ -213,10 +213,10 @@ def test_every_content_type_arrives_as_it_was_sent(node: TestNode, consumer: Jso
 
 def test_what_is_too_large_is_refused_and_nothing_is_stored(node: TestNode) -> None:
     said = call(node, "refusals", queue="Q9")
-    assert "Payload Too Large" in said["large"]
-    assert "Payload Too Large" in said["many"]
-    assert "Payload Too Large" in said["heavy"]
-    assert "Bad Request" in said["delay"]
+    assert "message length of 128001 bytes exceeds limit of 128000" in said["large"]
+    assert "batch message count of 101 exceeds limit of 100" in said["many"]
+    assert "batch size of 300000 bytes exceeds limit of 288000" in said["heavy"]
+    assert "message delay 86401" in said["delay"]
     assert said["none"]
     assert ask(node, "q9", "/metrics")["backlogCount"] == 0
 

@@ -44,6 +44,13 @@ def test_a_failure_needs_a_reason() -> None:
     assert excused(during.visit, [CONTROL]) is None
 
 
+def test_a_template_that_nobody_knows_may_answer_anything_but_a_failure() -> None:
+    def causes(status: int) -> str:
+        return Asked("new", None, Visit("edge-1", 0, 1, status, "", "")).cause
+
+    assert [causes(status) for status in (200, 404, 500, 0)] == ["", "", "status 500", "no answer"]
+
+
 def test_a_record_is_neither_lost_nor_doubled() -> None:
     first, second = _asked(50.0, ray="a"), _asked(99.5, ray="b")
     agent = Kill("agent", "edge-1-agent", 100.0, 100.2)

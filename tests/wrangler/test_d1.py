@@ -1,11 +1,14 @@
 """D1 with each wrangler: databases, SQL, files, exports, migrations, and a Worker that binds one."""
 
+import json
 import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.platform import Platform
-from tests.wrangler.conftest import Project, Wrangler
+from tests.wrangler.conftest import Project, Said, Wrangler
 
 pytestmark = pytest.mark.xdist_group("platform")
 
@@ -99,3 +102,49 @@ def test_a_database_that_is_not_there(newest: Wrangler, project: Project) -> Non
     project.configure(d1_databases=[{"binding": "DB", "database_name": "x", "database_id": gone}])
     assert "10181" in newest.refused("deploy")
     project.is_not_there()
+
+
+def test_time_travel(newest: Wrangler, project: Project) -> None:
+    project.write({"more.sql": "INSERT INTO t VALUES (2);\nINSERT INTO t VALUES (3);\n"})
+    project.configure()
+    began = datetime.now(UTC)
+    newest("d1", "create", "travels")
+
+    def count(also: str = "") -> int:
+        sql = " ".join((also, "SELECT count(*) AS n FROM t"))
+        said = newest("d1", "execute", "travels", "--remote", "--json", "--command", sql)
+        return int(_printed(said)[-1]["results"][0]["n"])
+
+    def travel(*arguments: str) -> Any:
+        return _printed(newest("d1", "time-travel", *arguments, "--json"))
+
+    assert count("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1);") == 1
+    said = newest("d1", "time-travel", "info", "travels").text
+    bookmark = travel("info", "travels")["bookmark"]
+    assert f"The current bookmark is '{bookmark}'" in said
+    newest("d1", "execute", "travels", "--remote", "--yes", "--file", "more.sql")
+    imported = travel("info", "travels")["bookmark"]
+    assert count("DELETE FROM t;") == 0
+
+    restored = travel("restore", "travels", f"--bookmark={bookmark}")
+    assert restored["bookmark"] == bookmark
+    assert count() == 1
+    travel("restore", "travels", f"--bookmark={restored['previous_bookmark']}")
+    assert count() == 0
+    later = datetime.fromtimestamp(int(imported[:16], 16) / 1000, UTC) + timedelta(milliseconds=1)
+    again = travel("restore", "travels", f"--timestamp={later.isoformat(timespec='milliseconds')}")
+    assert again["bookmark"] == imported
+    assert count() == 3
+
+    before = (began - timedelta(hours=1)).isoformat(timespec="milliseconds")
+    assert "7504" in newest.refused("d1", "time-travel", "info", "travels", "--timestamp", before)
+    assert "7504" in newest.refused("d1", "time-travel", "restore", "travels", "--bookmark=x")
+    assert count() == 3
+    newest("d1", "delete", "travels", "--skip-confirmation")
+
+
+def _printed(said: Said) -> Any:
+    """The JSON among what wrangler said."""
+    found = re.search(r"^[\[{].*^[\]}]$", said.text, re.DOTALL | re.MULTILINE)
+    assert found, said.text
+    return json.loads(found[0])

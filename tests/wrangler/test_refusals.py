@@ -44,11 +44,6 @@ def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> N
     [
         pytest.param(VECTORS, "CACHE of type vectorize", id="vectorize"),
         pytest.param({"ai": {"binding": "AI"}}, "AI of type ai", id="ai"),
-        pytest.param(
-            {"services": [{"binding": "OTHER", "service": "other"}]},
-            "OTHER of type service",
-            id="service",
-        ),
     ],
 )
 def test_products_that_are_not_there_yet(

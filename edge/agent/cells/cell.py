@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import select
 import signal
 import socket
 import time
@@ -22,8 +21,9 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, caching, config, messages, objects, reach
+from edge.runtime import bindings, caching, callees, config, messages, objects, reach
 from edge.runtime.binary import Runtime
+from edge.runtime.callees import Entrance
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
 from edge.runtime.trial import memory_file
 
@@ -69,6 +69,7 @@ def _ours() -> bytes:
     """What each release of ours makes of a spec."""
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     builders += [Path(caching.__file__), Path(objects.__file__)]
+    builders.append(Path(callees.__file__))
     scripts = [PLATFORM_FILES / name for name in ("platform.js", "ranges.js")]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
@@ -76,6 +77,11 @@ def _ours() -> bytes:
 class Cell:
     """The main socket is held by the keeper, so the process may come and go behind it. The control
     socket is only the agent's, and made anew with every process."""
+
+    passed_sockets = 0
+    """How many of its entrances the process was given."""
+    calls_into: str | None = None
+    """The folder of the sockets that it calls others by, when it calls any and is sandboxed."""
 
     def __init__(
         self,
@@ -88,6 +94,8 @@ class Cell:
         self.paths = paths
         self.output = Output(paths.fifo, record.name, record.script_id, record.version_id)
         self.process: Process | None = None
+        self.entrances: dict[Entrance, socket.socket] = {}
+        """Where other scripts call this one."""
         self.starting = asyncio.Lock()
         self.failing: str | None = None
         """Why it cannot be started now."""
@@ -160,7 +168,8 @@ class Cell:
         if self._closed:
             return
         self._visit = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(self._listener, self._wake)
+        for listener in self._listeners():
+            asyncio.get_running_loop().add_reader(listener, self._wake)
         try:
             await self._visit
         finally:
@@ -170,9 +179,21 @@ class Cell:
         visit, self._visit = self._visit, None
         if visit:
             # Before anything can close the socket: its number may be given to another one.
-            asyncio.get_running_loop().remove_reader(self._listener)
+            for listener in self._listeners():
+                asyncio.get_running_loop().remove_reader(listener)
             if not visit.done():
                 visit.set_result(None)
+
+    def _listeners(self) -> list[socket.socket]:
+        return [self._listener, *self.entrances.values()]
+
+    def refuse_calls(self, refuse: bool) -> None:
+        """Whether other scripts' calls are refused instead of waiting: there is no process for them."""
+        for listener in self.entrances.values():
+            if refuse and not self._closed:
+                asyncio.get_running_loop().add_reader(listener, _refuse, listener)
+            else:
+                asyncio.get_running_loop().remove_reader(listener)
 
     def retire(self) -> None:
         """It gets no new visitor. Those who wait for it already are still served."""
@@ -192,6 +213,7 @@ class Cell:
         self.retire()
         self._closed = True
         self._wake()
+        self.refuse_calls(False)
 
     def closed(self) -> bool:
         return self._closed
@@ -237,6 +259,9 @@ class Cell:
                     MAIN_SOCKET: self._listener.fileno(),
                     CONTROL_SOCKET: control.fileno(),
                 }
+                for entrance, listener in self.entrances.items():
+                    listeners[entrance.socket] = listener.fileno()
+                self.passed_sockets = len(self.entrances)
                 self.process = await confinement.start(
                     self.record.role,
                     uid,
@@ -325,11 +350,8 @@ class Cell:
         request that was answered must not run later."""
         if self._closed:
             return
-        readable = select.poll()
-        readable.register(self._listener, select.POLLIN)
-        while readable.poll(0):
-            connection, _ = self._listener.accept()
-            connection.close()
+        for listener in self._listeners():
+            _refuse(listener)
 
     async def end(self, grace: float = END_SECONDS) -> None:
         if self.process:
@@ -340,6 +362,14 @@ class Cell:
         if self.process:
             self.process.forget()
         self.output.close()
+
+
+def _refuse(listener: socket.socket) -> None:
+    """Close what waits here and nobody has accepted."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.close()
 
 
 def _control_listener(path: Path) -> socket.socket:

@@ -12,6 +12,7 @@ import structlog
 
 from edge.agent.assets import AssetFolders, ManifestError
 from edge.agent.bundles import Bundles, DigestError
+from edge.agent.calls import Calls
 from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, build_digest
 from edge.agent.cells.confinement import Confinement, Mount
 from edge.agent.cells.limits import Limits
@@ -29,6 +30,7 @@ from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime import caching
 from edge.runtime.binary import Runtime
+from edge.runtime.callees import TURNS, Entrance
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
 from edge.runtime.config import Build, cell_config
 from edge.runtime.reach import StoreDoor, kinds_of
@@ -79,6 +81,9 @@ class Fleet:
         self._assets = assets
         self._stores = stores
         self._owned = owned
+        self.calls = Calls(
+            state=state, sockets=sockets, confinement=confinement, serving=self.serving
+        )
         self._flags = read_flags(runtime)
         self._serving: dict[str, list[Cell]] = {}
         self._retiring: dict[int, Cell] = {}
@@ -147,7 +152,17 @@ class Fleet:
     def outdated(self, cell: Cell, version: Version) -> bool:
         """Whether this cell is not what this version would be built to today."""
         same = cell.record.version_id == version.version_id
-        return not same or cell.record.digest != self._digest(cell.record.script_id, version)
+        digest = self._digest(cell.record.script_id, version)
+        return not same or cell.record.digest != digest or self.calls.lacks(cell)
+
+    async def admit(self, script_id: str) -> bool:
+        """Let whoever binds this script call it, where that needs no other process; whether it does
+        need one. Raises KeeperError or OSError."""
+        for cell in self.serving(script_id):
+            async with cell.starting:
+                if not cell.running and self.calls.lacks(cell):
+                    await self.calls.listen(cell)
+        return any(self.calls.lacks(cell) for cell in self.serving(script_id))
 
     async def create(self, script_id: str, number: int, version: Version) -> Cell:
         """A new cell that answers its probe and has no visitor yet. Raises StartError, and then
@@ -155,7 +170,7 @@ class Fleet:
         build = await self._build(script_id, version)
         cell = await self.create_idle(script_id, number, version)
         try:
-            await self._run_to_probe(cell, build)
+            await self._run_to_probe(cell, version, build)
         except StartError:
             await self.remove(cell)
             raise
@@ -167,38 +182,54 @@ class Fleet:
             script_id, version.version_id, self._digest(script_id, version), number
         )
         try:
-            return await self.open(record)
+            return await self.open(record, version)
         except (KeeperError, OSError) as error:
             self._state.remove_cell(record)
             raise StartError(f"The node cannot open the cell's socket: {error}") from error
 
     async def start(self, cell: Cell, version: Version) -> None:
         """Start an idle cell that nobody watches yet. Raises StartError."""
-        await self._run_to_probe(cell, await self._build(cell.record.script_id, version))
+        build = await self._build(cell.record.script_id, version)
+        await self._run_to_probe(cell, version, build)
 
     def recast(self, cell: Cell, version: Version) -> None:
         """Whoever waits at this cell, which has no process, is answered by another version."""
         digest = self._digest(cell.record.script_id, version)
         cell.recast(replace(cell.record, version_id=version.version_id, digest=digest))
+        self.calls.unregister(cell)
+        self.calls.register(cell, version)
         self._state.save_version(cell.record)
 
-    async def _run_to_probe(self, cell: Cell, build: Build) -> None:
+    async def _run_to_probe(self, cell: Cell, version: Version, build: Build) -> None:
         for _ in range(KILLED_STARTS):
             try:
-                await self._run(cell, build)
+                await self._start(cell, version, build)
             except CellKilledError:
                 log.warning("cell_killed_at_start", cell=cell.name)
             else:
                 return
-        await self._run(cell, build)
+        await self._start(cell, version, build)
 
-    async def open(self, record: CellRecord) -> Cell:
-        """The cell of a record, with its socket held, without a process."""
+    async def open(
+        self,
+        record: CellRecord,
+        version: Version | None,
+        identity: Identity | None = None,
+        held: Iterable[str] = (),
+    ) -> Cell:
+        """The cell of a record, with its sockets held: without a process, or with the one that an
+        earlier agent started for it, if it still lives, and what that was given of all that is `held`."""
         paths = self._cell_paths(record)
         listener = await self._sockets.bind(_socket_name(record), f"unix:{paths.main}")
         cell = Cell(record, paths, listener, self._paths.root)
         cell.cpu_ms = self._cpu_ms(record)
         self._known[cell.name] = cell
+        if identity and cell.adopt(identity):
+            self._warm[cell.record.id] = cell
+            await self.calls.adopt(cell, held)
+        else:
+            await self.calls.listen(cell)
+        self.calls.register(cell, version)
         cell.output.listener = lambda line: self.hear is not None and self.hear(cell, line)
         return cell
 
@@ -209,13 +240,6 @@ class Fleet:
         specs = [one.spec for one in known if one and one.version_id == record.version_id]
         found = specs[0].get("cpu_ms") if specs and isinstance(specs[0], dict) else None
         return found if isinstance(found, int) else None
-
-    def take_over(self, cell: Cell, identity: Identity) -> bool:
-        """Adopt the process that an earlier agent started for this cell, if it still lives."""
-        adopted = cell.adopt(identity)
-        if adopted:
-            self._warm[cell.record.id] = cell
-        return adopted
 
     async def hold(self, records: Iterable[CellRecord]) -> None:
         """Get the sockets of many cells at once."""
@@ -230,7 +254,19 @@ class Fleet:
 
     async def restart(self, cell: Cell, version: Version) -> None:
         """Start a process for a cell that has none. Raises StartError."""
-        await self._run(cell, await self._build(cell.record.script_id, version))
+        await self._start(cell, version, await self._build(cell.record.script_id, version))
+
+    async def _start(self, cell: Cell, version: Version, build: Build) -> None:
+        try:
+            await self._run(cell, version, build)
+        except StartError:
+            absent = absent_entrances(cell)
+            if not absent:
+                raise
+            # What others bind is their affair: this version does not have it, and starts without.
+            self.calls.note_absent(cell, absent)
+            await self.calls.unlisten(cell, absent)
+            await self._run(cell, version, build)
 
     def serve(self, cell: Cell) -> None:
         """From now on this cell serves its script, beside those that do already."""
@@ -248,11 +284,26 @@ class Fleet:
         else:
             self._serving.pop(cell.record.script_id, None)
 
+    def end_oldest(self, script_id: str) -> None:
+        """End those cells of a script that have been exchanged so often since that its callers would
+        come back to their connections to them, with the next exchange: by then they know of the end."""
+        old = [one for one in self._retiring.values() if one.record.script_id == script_id]
+        called = sorted(
+            (one for one in old if one.running and one.passed_sockets),
+            key=lambda one: one.record.id,
+        )
+        for cell in called[: -(TURNS - 2)]:
+            log.warning("calls_cut", cell=cell.name, script_id=script_id)
+            cell.close()
+            cell.rest()
+
     async def remove(self, cell: Cell) -> None:
         """End the process, close the socket, forget the cell."""
         cell.close()
         async with cell.starting:
             await cell.end()
+        self.calls.unregister(cell)
+        await self.calls.unlisten(cell, cell.entrances)
         await self._sockets.release(_socket_name(cell.record))
         await asyncio.to_thread(shutil.rmtree, cell.paths.main.parent, ignore_errors=True)
         cell.output.remove()
@@ -269,7 +320,7 @@ class Fleet:
             cell.close()
             cell.forget()
 
-    async def _run(self, cell: Cell, build: Build) -> Process:
+    async def _run(self, cell: Cell, version: Version, build: Build) -> Process:
         script_id = cell.record.script_id
         taken = self._owned.taken(_account(build), script_id, build.spec.owned())
         async with cell.starting, taken as locks, self._starts:
@@ -278,13 +329,15 @@ class Fleet:
             try:
                 await self._doors.mend()
                 uid = self._state.uid_of(_account(build))
+                entrances, reaches = tuple(cell.entrances), self.calls.reaches(cell, version)
+                build = replace(build, entrances=entrances, reaches=reaches)
                 config = cell_config(self._runtime, build, self._limits.heap_mib)
                 process = await cell.spawn(
                     config,
                     self._limits,
                     self._confinement,
                     uid,
-                    self._mounts(script_id, build),
+                    self._mounts(cell, build),
                     locks=locks,
                 )
             except (KeeperError, OSError) as error:
@@ -356,11 +409,12 @@ class Fleet:
             kinds.add(caching.KIND)
         return {kind: await self._stores.door(account_id, kind) for kind in kinds}
 
-    def _mounts(self, script_id: str, build: Build) -> list[Mount]:
+    def _mounts(self, cell: Cell, build: Build) -> list[Mount]:
         mounts = [self._assets_mount(build.spec)] if build.spec.assets else []
         if build.spec.owned():
-            mounts.append(self._owned.mount(_account(build), script_id))
-        return mounts
+            mounts.append(self._owned.mount(_account(build), cell.record.script_id))
+        calls = self.calls.mount(cell)
+        return [*mounts, calls] if calls else mounts
 
     def _assets_mount(self, spec: Spec) -> Mount:
         if spec.assets is None:
@@ -389,6 +443,12 @@ class Fleet:
             control=folder / "control.sock",
             fifo=self._paths.cells / f"{record.name}.fifo",
         )
+
+
+def absent_entrances(cell: Cell) -> list[Entrance]:
+    """What kept it from starting: ways into the script that lead to no entrypoint."""
+    said = cell.output.said()
+    return [one for one in cell.entrances if one.socket in said]
 
 
 def _socket_name(record: CellRecord) -> str:

@@ -115,6 +115,7 @@ def _ended(cell: Cell, kills: Kills) -> float | None:
 async def _pause(cell: Cell, seconds: float, block: Block) -> None:
     log.warning("cell_blocked", cell=cell.name, script_id=cell.record.script_id, seconds=seconds)
     cell.blocked = True
+    cell.refuse_calls(True)
     try:
         await block(cell)
         await asyncio.sleep(seconds)
@@ -126,6 +127,7 @@ async def _again(cell: Cell, start: Start, report: Report) -> None:
     if cell.closed():
         return
     before = cell.process
+    cell.refuse_calls(False)
     try:
         await start()
     except StartError as error:
@@ -133,6 +135,7 @@ async def _again(cell: Cell, start: Start, report: Report) -> None:
             return  # a request that waited for it did that, not the script's start
         log.warning("cell_start_failed", cell=cell.name, reason=str(error))
         cell.failing = str(error)
+        cell.refuse_calls(True)
     else:
         cell.failing = None
     await report(cell, cell.failing)

@@ -23,7 +23,7 @@ from edge.agent.cells.cell import Cell
 from edge.agent.cells.limits import Limits, Outcome
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process
-from edge.runtime.idle import anonymous_bytes, open_sockets
+from edge.runtime.idle import anonymous_bytes, entrance_connections, open_sockets
 
 POLL_SECONDS = 0.1
 # A cell is asked whether it answers after each so many seconds of CPU, however slowly it gets them.
@@ -91,7 +91,13 @@ class Watch:
     def connections(self) -> int:
         """Visitors, the agent's probe, and whom the script talks to. Raises OSError when the process
         is gone."""
-        return open_sockets(self._folder) - self._limits.idle_sockets
+        own = self._limits.idle_sockets + self.cell.passed_sockets
+        return open_sockets(self._folder) - own - self._calls()
+
+    def _calls(self) -> int:
+        """Connections to scripts that this one calls. They stay open when nothing is asked any more."""
+        folder = self.cell.calls_into
+        return entrance_connections(self._folder, folder) if folder else 0
 
     def close(self) -> None:
         if self._run:

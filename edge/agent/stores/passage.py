@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from edge.agent.cells.cell import StartError
 from edge.agent.stores.owned import KIND as OWNED, Owned, OwnedBusyError
 from edge.agent.stores.stores import Stores
+from edge.agent.stores.travel import Travel
 from edge.runtime.reach import STORE_HEADER
 
 PREFIX = "/stores"
@@ -39,6 +40,7 @@ class Passage:
     def __init__(self, stores: Stores, owned: Owned) -> None:
         self._stores = stores
         self._owned = owned
+        self._travel = Travel(stores.points)
 
     async def forward(self, request: Request) -> Response:
         """Raises nothing: what went wrong is the answer."""
@@ -49,6 +51,9 @@ class Passage:
         kind, account_id, name, rest = target.groups()
         if kind == OWNED:
             return await asyncio.to_thread(self._own, request, account_id, name, rest)
+        travelled = await self._travel.answer(request, kind, account_id, name, rest)
+        if travelled is not None:
+            return travelled
         try:
             cell = await self._stores.ready(account_id, kind)
         except StartError as error:

@@ -24,6 +24,7 @@ from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Phase, State
 from edge.agent.stores import shares
+from edge.agent.stores.points import Points
 from edge.agent.stores.tickets import ID_TEXT, Tickets
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
@@ -82,6 +83,7 @@ class Stores:
         self._confinement = confinement
         self._tickets = tickets
         self._background = background
+        self.points = Points(settings, paths)
         self._cells: dict[tuple[str, str], Cell] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))

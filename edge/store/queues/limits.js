@@ -10,21 +10,21 @@ export const LONGEST_DELAY_SECONDS = 86_400;
 export const FORMATS = ["text", "bytes", "json", "v8"];
 
 export class Refused extends Error {
-  constructor(status, statusText, code, cause) {
+  constructor(status, code, cause) {
     super(cause);
-    Object.assign(this, { status, statusText, code });
+    Object.assign(this, { status, code });
   }
 
   // As the runtime's binding reads it: the words of the status become the message of the error.
   response() {
-    const { status, statusText, code, message } = this;
+    const { status, code, message } = this;
     const headers = { "CF-Queues-Error-Code": `${code}`, "CF-Queues-Error-Cause": message };
-    return Response.json({ code, error: message }, { status, statusText, headers });
+    return Response.json({ code, error: message }, { status, statusText: message, headers });
   }
 }
 
-export const tooLarge = (code, cause) => new Refused(413, "Payload Too Large", code, cause);
-const malformed = (code, cause) => new Refused(400, "Bad Request", code, cause);
+export const tooLarge = (code, cause) => new Refused(413, code, cause);
+const malformed = (code, cause) => new Refused(400, code, cause);
 
 // Seconds, or undefined where none were given.
 export function checkedDelay(value) {
