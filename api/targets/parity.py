@@ -49,6 +49,7 @@ _USES = {
     "WebSocketPair": re.compile(r"\b(?:new|extends)\s+WebSocketPair\b"),
     "URLPattern": re.compile(r"\b(?:new|extends)\s+URLPattern\b"),
     "EventSource": re.compile(r"\b(?:new|extends)\s+EventSource\b|\bEventSource\.from\b"),
+    "DurableObject": re.compile(r"\bextends\s+(?:\w+\.)?DurableObject\b"),
     "cloudflare:sockets": re.compile(r"""["']cloudflare:sockets["']"""),
     "cloudflare:email": re.compile(r"""["']cloudflare:email["']"""),
     "cloudflare:workflows": re.compile(r"""["']cloudflare:workflows["']"""),
@@ -58,7 +59,10 @@ _FETCH = re.compile(r"\bfetch\s*\(")
 _HANDLERS = {
     "fetch": (Verdict.SAME, ""),
     "scheduled": (Verdict.SAME, "Cron triggers call it on a node, once for each time."),
-    "queue": (Verdict.DIFFERENT, "Called when an SQS queue is connected to the function in AWS."),
+    "queue": (
+        Verdict.SAME,
+        "Queues of this platform call it on a node; on Lambda an SQS queue that you connect does.",
+    ),
 }
 
 
