@@ -18,7 +18,7 @@ def test_requests_appear_as_they_happen(page: Page, ada: Eye, platform: Platform
     deploy_again(platform, "looked-at", "hi")
     platform.api.result("POST", "workers/scripts/looked-at/subdomain", json={"enabled": True})
     page.goto("/workers/looked-at")
-    page.get_by_role("link", name="Logs").click()
+    page.get_by_role("link", name="Logs", exact=True).click()
     expect(page.get_by_text("Waiting for requests.")).to_be_visible(timeout=SECONDS * 1000)
     shown = page.get_by_role("log").get_by_text("/seen")
     deadline = time.monotonic() + SECONDS

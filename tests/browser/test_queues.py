@@ -43,7 +43,7 @@ def test_a_queue_from_its_making_to_its_end(page: Page, ada: Eye, platform: Plat
     ada.look(page, "queues-refused")
     page.goto(f"/queues/{NAME}")
     page.get_by_role("button", name="Pause delivery").click()
-    expect(page.get_by_text("Delivery is paused.")).to_be_visible()
+    expect(page.get_by_text("Delivery is paused.", exact=True)).to_be_visible()
     page.get_by_label("Who").select_option(WORKER)
     page.get_by_label("Wait for a full batch").fill("0")
     page.get_by_role("button", name="Save the consumer").click()

@@ -60,6 +60,7 @@ export default {
   },
 };
 """
+ACKED = {"order": "ack, then throw"}
 # Seven bodies once, one a second time, one three times, one once.
 DELIVERIES = 7 + 2 + 3 + 1
 
@@ -90,5 +91,8 @@ def test_the_same_messages(both: Callable[[], Both], project: Project) -> None:
     # Miniflare says the whole explanation of its schema there, or what its runtime makes of it.
     assert late[0].startswith("Error: Queue send failed: message delay 86401 is")
     assert "message delay 86401" in late[1] or "Queue send failed" in late[1], late
-    assert consumed(sites.skerry) == consumed(sites.local)
-    assert len(consumed(sites.skerry)) == DELIVERIES
+    ours, others = consumed(sites.skerry), consumed(sites.local)
+    # Cloudflare does not deliver again what was acknowledged before the handler threw; Miniflare does.
+    again = [one for one in others if one["body"] == ACKED and one["attempts"] > 1]
+    assert ours == [one for one in others if one not in again]
+    assert len(ours) == DELIVERIES

@@ -16,6 +16,13 @@ from tests.certificates import request_certificate
 from tests.conftest import migrated_engine
 
 SCRIPT = "my-app"
+LAMBDA_TARGET = {
+    "name": "aws",
+    "region": "eu-central-1",
+    "role_arn": "arn:aws:iam::123456789012:role/skerry-function",
+    "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+    "secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
 SECRET = "API_KEY"
 
 
@@ -51,7 +58,8 @@ class World:
             for name in Model.metadata.tables
         ]
         with transaction() as session:
-            return [tuple(row) for row in session.execute(text(" UNION ALL ".join(queries)))]
+            # Postgres gives the parts of a union in any order once there are enough of them.
+            return sorted(tuple(row) for row in session.execute(text(" UNION ALL ".join(queries))))
 
     def operations(self) -> list[tuple[str, str]]:
         """Method and path template of every operation that is documented."""
@@ -157,5 +165,6 @@ def _populate(world: World) -> None:
             "skerry/alerts/destinations",
             json={"name": "ops", "kind": "mail", "address": "ops@example.org"},
         )["id"],
+        "target_id": owner.result("POST", "skerry/targets", json=LAMBDA_TARGET)["id"],
         "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cast import upload_parts
-from tests.contract.conftest import SCRIPT, World
+from tests.contract.conftest import LAMBDA_TARGET, SCRIPT, World
 
 SCRIPT_PATH = f"workers/scripts/{SCRIPT}"
 UPLOADS = [
@@ -36,6 +36,7 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
         "kind": "webhook",
         "address": "https://example.org/hook",
     },
+    ("POST", "skerry/targets"): {**LAMBDA_TARGET, "name": "another"},
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
