@@ -67,7 +67,6 @@ def test_a_script_that_throws_is_refused_with_the_runtimes_message_and_line(
         ({"bindings": [{"name": "A", "type": "inherit"}]}, 10057, "A is to be inherited"),
         ({"bindings": "none"}, 10021, "list"),
         ({"bindings": [{"name": "A", "type": "plain_text", "text": "x" * 6000}]}, 10021, "6,000"),
-        ({"migrations": {"new_tag": "v1"}}, 10400, "Durable Objects"),
         ({"annotations": "no"}, 10002, "annotations"),
         ({"limits": {"cpu_ms": 0}}, 10021, "1 to 300,000 ms"),
         ({"limits": {"cpu_ms": "much"}}, 10021, "whole number"),

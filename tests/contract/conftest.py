@@ -165,6 +165,7 @@ def _populate(world: World) -> None:
             "skerry/alerts/destinations",
             json={"name": "ops", "kind": "mail", "address": "ops@example.org"},
         )["id"],
+        "ray_id": "0123456789abcdef",
         "target_id": owner.result("POST", "skerry/targets", json=LAMBDA_TARGET)["id"],
         "access_key_id": owner.result("POST", "skerry/access_keys", json={"name": "ci"})["id"],
     }

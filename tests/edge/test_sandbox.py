@@ -147,7 +147,7 @@ def test_the_files_of_a_cell(pair: dict[str, int]) -> None:
         seen = set(os.listdir(root))
         assert seen <= {"cell.bin", "doors", "lib", "lib64", "nowhere", "proc", "usr", "workerd"}
         assert os.listdir(root / "nowhere") == []
-        shared = {"egress.sock", "mount-0", "mount-1"}
+        shared = {"egress.sock", "mount-0", "mount-1", "mount-2"}
         # Of accounts that have scripts, each only for its own cells.
         assert set(os.listdir(root / "doors")) - {ALICE, BOB} == shared
         assert os.listdir(root / "doors" / ALICE) == ["cache.sock"]

@@ -55,7 +55,7 @@ def test_modules_as_they_are(wrangler: Wrangler, project: Project) -> None:
     assert project.platform.get(project.hostname).json() == answer
 
 
-def test_service_worker_syntax(wrangler: Wrangler, project: Project) -> None:
+def test_service_worker_syntax(newest: Wrangler, project: Project) -> None:
     project.write(
         {
             "index.js": """
@@ -76,12 +76,12 @@ def test_service_worker_syntax(wrangler: Wrangler, project: Project) -> None:
         data_blobs={"BYTES": "bytes.bin"},
         wasm_modules={"ANSWER": "answer.wasm"},
     )
-    wrangler("deploy")
+    newest("deploy")
     answer = ["some words", [0, 1, 255], 42, "test"]
     assert project.platform.get(project.hostname).json() == answer
 
 
-def test_a_hono_app_in_a_bundle(wrangler: Wrangler, project: Project) -> None:
+def test_a_hono_app_in_a_bundle(newest: Wrangler, project: Project) -> None:
     """wrangler's own bundler, minified, with source maps and assets; Node's modules by flag."""
     (project.folder / "node_modules").mkdir()
     (project.folder / "node_modules" / "hono").symlink_to(ROOT / "node_modules" / "hono")
@@ -123,7 +123,7 @@ def test_a_hono_app_in_a_bundle(wrangler: Wrangler, project: Project) -> None:
         upload_source_maps=True,
         vars={"STAGE": "test"},
     )
-    wrangler("deploy")
+    newest("deploy")
     answer = project.platform.get(project.hostname, "/hello/ada?x=1")
     assert answer.json() == {
         "hello": "ada",

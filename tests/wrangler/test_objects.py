@@ -120,7 +120,7 @@ def test_refusals_change_nothing(newest: Wrangler, project: Project) -> None:
     _write(project, made, cache="")
     newest("deploy")
     _write(project, made, {"new_classes": ["Cache"]})
-    assert "10211" in newest.refused("versions", "upload")
+    assert "pending Durable Object migration" in newest.refused("versions", "upload").text
     project.configure()
     project.answer_with("no objects")
     assert "10064" in newest.refused("deploy")

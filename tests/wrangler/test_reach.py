@@ -7,13 +7,13 @@ from tests.wrangler.conftest import Project, Wrangler
 pytestmark = pytest.mark.xdist_group("wrangler")
 
 
-def test_live_url_off_and_on(wrangler: Wrangler, project: Project) -> None:
+def test_live_url_off_and_on(newest: Wrangler, project: Project) -> None:
     project.answer_with("reachable")
     project.configure(workers_dev=False)
-    wrangler("deploy")
+    newest("deploy")
     project.platform.has_nothing_at(project.hostname)
     project.configure(workers_dev=True)
-    wrangler("deploy")
+    newest("deploy")
     project.answers("reachable")
 
 

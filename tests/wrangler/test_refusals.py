@@ -18,20 +18,20 @@ VECTORS = {"vectorize": [{"binding": "CACHE", "index_name": "words"}]}
 NOT_YET = "not supported by Skerry yet"
 
 
-def test_a_bad_deploy_changes_nothing(wrangler: Wrangler, project: Project) -> None:
+def test_a_bad_deploy_changes_nothing(newest: Wrangler, project: Project) -> None:
     project.answer_with("good")
-    wrangler("deploy")
+    newest("deploy")
     before = project.versions()
 
     project.write({"index.js": "const fine = 1;\nboom();\nexport default {};\n"})
-    said = wrangler.refused("deploy")
+    said = newest.refused("deploy")
     assert "ReferenceError: boom is not defined" in said
     assert "index.js:2" in said
     assert "10021" in said
 
     project.answer_with("better")
     project.configure(**VECTORS)
-    said = wrangler.refused("deploy")
+    said = newest.refused("deploy")
     assert "CACHE" in said
     assert NOT_YET in said
 
