@@ -16,7 +16,7 @@ from launcher.visiting import Visit
 from tests.platform import ROOT, clean_environment
 
 SECONDS = 540
-LOST_MOST = 20
+LOST_MOST = 60
 
 
 def _asked(began: float, status: int = 200, ray: str = "r") -> Asked:
@@ -97,7 +97,7 @@ def test_a_minute_of_it() -> None:
     lost = int(re.findall(r"not recorded \((\d+) of them without a reason\)", said)[0])
     assert done.returncode == (1 if lost else 0), said
     assert lost <= LOST_MOST, said
-    assert "0 of them without a reason." in said
+    assert ", 0 of them without a reason." in said
     assert " 0 recorded twice" in said
     assert "--seed 7" in said
     made = int(re.findall(r"^(\d+) Workers\.", said, re.M)[0])
