@@ -1,5 +1,4 @@
 from fastapi import APIRouter, Response
-from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api import health
@@ -12,7 +11,7 @@ router = APIRouter(prefix="/accounts/{account_id}/skerry", tags=["telemetry"])
 
 @router.get(
     "/metrics",
-    response_class=PlainTextResponse,
+    response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def get_metrics(session: DB, account: CurrentAccount) -> Response:
