@@ -249,6 +249,7 @@ class DataPlane:
             self._paths.front_socket,
             self._settings.slots,
             possible_connections(self._settings.front_connections),
+            self._settings.front_threads,
             self._settings.name,
             self._settings.drain_seconds,
         )

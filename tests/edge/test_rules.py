@@ -174,3 +174,7 @@ def test_settings_say_what_is_wrong() -> None:
         read_settings(arguments, {"SKERRY_SLOTS": "many"})
     with pytest.raises(SettingsError, match="must not be negative"):
         read_settings(arguments, {"SKERRY_PULL_SECONDS": "-1"})
+    with pytest.raises(SettingsError, match="SKERRY_SLOTS must be a number"):
+        read_settings(arguments, {"SKERRY_SLOTS": "inf"})
+    with pytest.raises(SettingsError, match="SKERRY_FRONT_THREADS must be from 1 to 64"):
+        read_settings(arguments, {"SKERRY_FRONT_THREADS": "65"})

@@ -17,6 +17,7 @@ from tests.platform import ROOT, Platform, platform as platform
 WRANGLERS = {"3.114": "wrangler-3", "4.86": "wrangler-4-86", "4.164": "wrangler"}
 NEWEST = "4.164"
 COMMAND_SECONDS = 90
+COMPILED = ROOT / "build" / "node-compile-cache"
 COMPATIBILITY_DATE = "2026-01-01"
 VERSION_ID = re.compile(r"Version ID:\s+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -159,6 +160,8 @@ def _wrangler(version: str, project: Project, home: Path) -> Wrangler:
     }
     if version == NEWEST:
         environment["PATH"] = variables.get("PATH", environment["PATH"])
+        # A quarter of a command's time is the compiling of wrangler (node 20 knows no such cache).
+        environment["NODE_COMPILE_CACHE"] = str(COMPILED)
     return Wrangler(version, project.folder, environment)
 
 

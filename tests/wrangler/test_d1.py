@@ -41,28 +41,28 @@ CREATE TABLE seen (name TEXT);
 CREATE TRIGGER noted AFTER INSERT ON people BEGIN INSERT INTO seen VALUES (new.name); END;
 INSERT INTO people (name) VALUES ('ada; lovelace');
 """
+TOWNS = "SELECT count(*) AS towns FROM towns"
+
+
+def _id(said: Said) -> str:
+    found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said.text)
+    assert found, said.text
+    return found[0]
 
 
 def test_d1(wrangler: Wrangler, project: Project, platform: Platform) -> None:
-    project.write({"index.js": WORKER, "schema.sql": SCHEMA, "bad.sql": "SELECT 1;\nBOOM;"})
+    project.write({"index.js": WORKER, "schema.sql": SCHEMA})
     project.configure()
     name = f"db-{wrangler.version}"
-    made = re.search(
-        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", wrangler("d1", "create", name).text
-    )
-    assert made
-    database = {"binding": "DB", "database_name": name, "database_id": made[0]}
+    database_id = _id(wrangler("d1", "create", name))
+    database = {"binding": "DB", "database_name": name, "database_id": database_id}
     project.configure(d1_databases=[database])
-    wrangler.refused("d1", "create", name)
-    assert made[0] in wrangler("d1", "list")
+    assert database_id in wrangler("d1", "list")
 
     wrangler("d1", "execute", name, "--remote", "--yes", "--file", "schema.sql")
-    wrangler.refused("d1", "execute", name, "--remote", "--yes", "--file", "bad.sql")
     selected = "SELECT name AS who FROM people; SELECT count(*) AS number FROM seen"
     said = wrangler("d1", "execute", name, "--remote", "--yes", "--json", "--command", selected)
     assert all(words in said for words in ('"who": "ada; lovelace"', '"number": 1'))
-    said = wrangler.refused("d1", "execute", name, "--remote", "--yes", "--command", "SELECT zebra")
-    assert "zebra" in said
     assert "2" in wrangler("d1", "info", name)
 
     wrangler("deploy")
@@ -78,7 +78,7 @@ def test_d1(wrangler: Wrangler, project: Project, platform: Platform) -> None:
         assert 'INSERT INTO "people" ("id","name") VALUES(2,\'grace\');' in exported
     wrangler("delete")
     wrangler("d1", "delete", name, "--skip-confirmation")
-    assert made[0] not in wrangler("d1", "list")
+    assert platform.api.refusal("GET", f"d1/database/{database_id}")[0] == 404
 
 
 def _migrate(wrangler: Wrangler, project: Project, name: str) -> None:
@@ -87,13 +87,29 @@ def _migrate(wrangler: Wrangler, project: Project, name: str) -> None:
     file.write_text("CREATE TABLE towns (name TEXT);\nINSERT INTO towns VALUES ('here');\n")
     assert file.name in wrangler("d1", "migrations", "list", name, "--remote")
     wrangler("d1", "migrations", "apply", name, "--remote")
-    assert "No migrations" in wrangler("d1", "migrations", "list", name, "--remote")
+    said = wrangler("d1", "execute", name, "--remote", "--json", "--command", TOWNS)
+    assert '"towns": 1' in said
+
+
+def test_what_d1_refuses_is_said_and_undone(newest: Wrangler, project: Project) -> None:
+    project.write({"bad.sql": "CREATE TABLE towns (name TEXT);\nBOOM;"})
+    database_id = _id(newest("d1", "create", "refusing"))
+    database = {"binding": "DB", "database_name": "refusing", "database_id": database_id}
+    project.configure(d1_databases=[database])
+    newest.refused("d1", "create", "refusing")
+    on_it = ["refusing", "--remote"]
+    newest.refused("d1", "execute", *on_it, "--yes", "--file", "bad.sql")
+    assert "towns" in newest.refused("d1", "execute", *on_it, "--command", TOWNS)
+    newest("d1", "migrations", "create", "refusing", "towns")
+    (file,) = (project.folder / "migrations").iterdir()
+    file.write_text("CREATE TABLE towns (name TEXT);\nINSERT INTO towns VALUES ('here');\n")
+    newest("d1", "migrations", "apply", *on_it)
+    assert "No migrations" in newest("d1", "migrations", "list", *on_it)
     second = file.with_name("0002_broken.sql")
     second.write_text("INSERT INTO towns VALUES ('there');\nINSERT INTO nowhere VALUES (1);\n")
-    wrangler.refused("d1", "migrations", "apply", name, "--remote")
-    counted = "SELECT count(*) AS towns FROM towns"
-    said = wrangler("d1", "execute", name, "--remote", "--yes", "--json", "--command", counted)
-    assert '"towns": 1' in said
+    assert "nowhere" in newest.refused("d1", "migrations", "apply", *on_it)
+    assert '"towns": 1' in newest("d1", "execute", *on_it, "--json", "--command", TOWNS)
+    newest("d1", "delete", "refusing", "--skip-confirmation")
 
 
 def test_a_database_that_is_not_there(newest: Wrangler, project: Project) -> None:

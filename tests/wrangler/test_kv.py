@@ -41,7 +41,6 @@ def test_kv(wrangler: Wrangler, project: Project, platform: Platform) -> None:
     listed = json.loads(wrangler("kv", "namespace", "list").text)
     (found,) = [one for one in listed if one["id"] == namespace]
     assert found["title"].endswith(title)
-    assert "already exists" in wrangler.refused("kv", "namespace", "create", title)
 
     wrangler("deploy")
     remote, binding = _remote(wrangler), ["--binding", "CACHE"]
@@ -64,17 +63,15 @@ def test_kv(wrangler: Wrangler, project: Project, platform: Platform) -> None:
     listed = json.loads(wrangler("kv", "key", "list", "--prefix", "a/", *binding, *remote).text)
     assert [key["name"] for key in listed] == ["a/ü b"]
     wrangler("kv", "key", "delete", "a/ü b", *binding, *remote)
-    wrangler.refused("kv", "key", "get", "a/ü b", *binding, *remote)
+    there = platform.api.result("GET", f"storage/kv/namespaces/{namespace}/keys")
+    assert [key["name"] for key in there] == [wrangler.version]
 
     _bulk(wrangler, project, [*binding, *remote])
 
-    wrangler("deploy")  # bound as before
-    said = wrangler.refused("kv", "namespace", "delete", "--namespace-id", namespace)
-    assert project.name in said
-    assert platform.get(project.hostname, address).json()["value"] == "by the Worker"
     wrangler("delete")
     wrangler("kv", "namespace", "delete", "--namespace-id", namespace)
-    assert namespace not in wrangler("kv", "namespace", "list")
+    left = platform.api.result("GET", "storage/kv/namespaces")
+    assert namespace not in [one["id"] for one in left]
 
 
 def _bulk(wrangler: Wrangler, project: Project, where: list[str]) -> None:
@@ -95,7 +92,24 @@ def _bulk(wrangler: Wrangler, project: Project, where: list[str]) -> None:
         said = wrangler("kv", "bulk", "get", "some.json", *where)
         assert all(words in said for words in ("value 7", "bytes", "bulk/none"))
     wrangler("kv", "bulk", "delete", "keys.json", "--force", *where)
-    assert json.loads(wrangler("kv", "key", "list", "--prefix", "bulk/", *where).text) == []
+    listed = json.loads(wrangler("kv", "key", "list", *where).text)
+    assert [key["name"] for key in listed] == [wrangler.version]
+
+
+def test_a_namespace_in_use_stays(newest: Wrangler, project: Project, platform: Platform) -> None:
+    project.write({"index.js": WORKER})
+    project.configure()
+    namespace = _id(newest("kv", "namespace", "create", "used"))
+    assert "already exists" in newest.refused("kv", "namespace", "create", "used")
+    project.configure(kv_namespaces=[{"binding": "CACHE", "id": namespace}])
+    newest("deploy")
+    platform.put(project.hostname, "/?key=a", b"by the Worker")
+    newest.refused("kv", "key", "get", "none", "--binding", "CACHE", "--remote")
+    newest("deploy")  # bound as before
+    said = newest.refused("kv", "namespace", "delete", "--namespace-id", namespace)
+    assert project.name in said
+    assert platform.get(project.hostname, "/?key=a").json()["value"] == "by the Worker"
+    newest("delete")
 
 
 def test_a_namespace_is_renamed(newest: Wrangler, project: Project) -> None:

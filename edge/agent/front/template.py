@@ -96,6 +96,7 @@ def main_text(
     admin_socket: Path,
     slots: int,
     connections: int,
+    threads: int,
     node_name: str,
     drain_seconds: float,
 ) -> str:
@@ -110,6 +111,7 @@ def main_text(
     return f"""\
 global
   maxconn {connections}
+  nbthread {threads}
   stats socket {word(admin_socket)} mode 600 level admin
   stats timeout 30s
   hard-stop-after {max(round(drain_seconds), 1)}s
@@ -159,7 +161,7 @@ frontend front
   http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
   http-request set-header CF-Visitor '{{"scheme":"https"}}' if {{ ssl_fc }}
   http-request set-header CF-Visitor '{{"scheme":"http"}}' unless {{ ssl_fc }}
-  http-request set-header {PROTO_HEADER} %[req.hdr(x-forwarded-proto)]
+  http-request set-header {PROTO_HEADER} https if {{ ssl_fc }}
   http-request set-var(txn.scheme) req.hdr(x-forwarded-proto)
   http-request set-var(txn.http) str(HTTP/2) if {{ req.ver 2.0 }}
   http-request set-var-fmt(txn.http) HTTP/%[req.ver] unless {{ req.ver 2.0 }}
