@@ -28,6 +28,7 @@ from edge.runtime.compatibility import (
     refused_flag,
 )
 from edge.runtime.config import Build, check_config
+from edge.runtime.network import missing
 from edge.runtime.sandbox import find_sandbox
 from edge.runtime.trial import Trial, start_once
 from edge.spec import Spec, SpecError, read_spec
@@ -70,7 +71,8 @@ def describe_runtime(runtime: Runtime) -> dict[str, object]:
 
 def describe_sandbox(runtime: Runtime) -> dict[str, object]:
     sandbox = find_sandbox(runtime)
-    return {"level": sandbox.level, "reason": sandbox.reason}
+    lacking = missing(sandbox.level)
+    return {"level": sandbox.level, "reason": sandbox.reason, "no_networks": lacking}
 
 
 def _files(spec: Spec, source: object) -> dict[str, bytes]:

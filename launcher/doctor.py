@@ -1,5 +1,6 @@
 """`./skerry doctor`: what this machine has and lacks, one line each, with what to do."""
 
+import contextlib
 import json
 import os
 import platform
@@ -45,7 +46,7 @@ def findings(data: DataDirectory) -> Iterator[Finding]:
     yield _node()
     yield _runtime()
     yield _namespaces()
-    yield _sandbox()
+    yield from _sandbox()
     yield _somaxconn()
     yield _disk(data)
     yield from _ports(data)
@@ -123,22 +124,26 @@ def _namespaces() -> Finding:
     return Finding(WARN, "user namespaces", "blocked")
 
 
-def _sandbox() -> Finding:
+def _sandbox() -> Iterator[Finding]:
     """What a node that is started here would have around its cells; tried out, not guessed."""
-    unknown = Finding(WARN, "sandbox", "unknown: the runtime is not installed yet")
-    if not Path(programs.PYTHON[0]).exists():
-        return unknown
-    try:
-        answer = json.loads(_ask_edge("--sandbox").stdout)
-        level, reason = answer["level"], answer["reason"]
-    except (ValueError, LookupError):
-        return unknown
+    answer: dict[str, str] = {}
+    if Path(programs.PYTHON[0]).exists():
+        with contextlib.suppress(ValueError):
+            answer = json.loads(_ask_edge("--sandbox").stdout)
+    level, reason = answer.get("level"), answer.get("reason")
     if level == "full":
-        return Finding(OK, "sandbox", "full: a user and namespaces for the cells of each account")
-    if level == "namespaces":
-        return Finding(WARN, "sandbox", f"namespaces only (docs/security.md): {reason}")
-    text = f"none, run only code you trust: {reason}. sudo apt-get install bubblewrap"
-    return Finding(WARN, "sandbox", text)
+        text = "full: a user and namespaces for the cells of each account"
+        yield Finding(OK, "sandbox", text)
+    elif level == "namespaces":
+        yield Finding(WARN, "sandbox", f"namespaces only (docs/security.md): {reason}")
+    elif level:
+        text = f"none, run only code you trust: {reason}. sudo apt-get install bubblewrap"
+        yield Finding(WARN, "sandbox", text)
+    else:
+        yield Finding(WARN, "sandbox", "unknown: the runtime is not installed yet")
+    if level != "none" and (lacking := answer.get("no_networks")):
+        text = f"connect() with TLS fails in scripts (docs/security.md): {lacking}"
+        yield Finding(WARN, "cells' networks", text)
 
 
 def _ask_edge(question: str) -> subprocess.CompletedProcess[str]:

@@ -30,6 +30,9 @@ OLDEST_NODE_FOR_NPM = (18, 0)
 
 # Program → its Debian package.
 TO_RUN = {"haproxy": "haproxy", "bwrap": "bubblewrap"}
+# Networks of their own for scripts that open connections, which only a root's node can give.
+if os.geteuid() == 0:
+    TO_RUN |= {"slirp4netns": "slirp4netns", "nft": "nftables"}
 TO_TEST = {
     **TO_RUN,
     "chromium": "chromium",

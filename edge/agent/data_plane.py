@@ -15,11 +15,12 @@ from edge.agent.cells.cell import Cell, StartError
 from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import MIB, Limits
+from edge.agent.cells.networks import ROLE as NETWORK_ROLE, find_networks
 from edge.agent.cells.watchdog import Watchdog
 from edge.agent.deployer import Deployer, hosts
 from edge.agent.doors import Doors
 from edge.agent.draining import Draining
-from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
+from edge.agent.egress import ROLE as EGRESS_ROLE, Egress, network_of
 from edge.agent.ending import end_node
 from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
@@ -74,16 +75,17 @@ class DataPlane:
         self._settings = settings
         self._paths = paths
         self._files = FrontFiles(paths.front)
-        admin = Admin(paths.front_socket)
         self._front_log = FrontLog(paths.front_log)
         self.bundles = Bundles(paths.modules)
         assets = AssetFolders(paths.assets, self.bundles)
-        idle = idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell)
-        limits, store_limits = Limits.of(settings, idle), Limits.of_store(settings, idle)
-        confinement = Confinement(sandbox, paths)
+        limits, store_limits = _limits(settings, paths, runtime)
         self.background = Background()
+        reached = network_of(settings)
+        self.networks = find_networks(sandbox.level, paths.root, reached, self.background)
+        confinement = Confinement(sandbox, paths, reached, self.networks)
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
         self.sockets = Sockets(paths)
+        admin = Admin(paths.front_socket)
         self.front = Front(self._files, admin, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
@@ -183,13 +185,13 @@ class DataPlane:
     async def _start(self, kept: bool) -> None:
         if not kept:
             # Whoever survived listens on sockets that no new keeper can hold.
-            await end_processes(self._paths, FRONT_ROLE)
-            await end_processes(self._paths, "cell:")
-            await end_processes(self._paths, EGRESS_ROLE)
-            await end_processes(self._paths, STORE_ROLE)
+            for role in (FRONT_ROLE, "cell:", NETWORK_ROLE, EGRESS_ROLE, STORE_ROLE):
+                await end_processes(self._paths, role)
         await self.egress.open()
         await self.stores.open()
         await take_over_cells(self._paths, self.state, self.sockets, self.fleet)
+        if self.networks:
+            await end_processes(self._paths, NETWORK_ROLE, self.networks.pids())
         await self._open_front()
         self._front_log.open(self.recorder.take)
         self.background.run(self.recorder.collect(), "records")
@@ -224,6 +226,8 @@ class DataPlane:
             await self.recorder.flush()
             await self.stored_logs.flush(0)
         self.fleet.forget()
+        if self.networks:
+            self.networks.forget()
         self.stores.forget()
         self.haproxy.forget()
         self.egress.forget()
@@ -291,3 +295,9 @@ class DataPlane:
 def _heard(listeners: Iterable[Callable[[Cell, bytes], bool]], cell: Cell, line: bytes) -> bool:
     """Whether a line that a cell printed was for one of them, and so is not the script's."""
     return any(listener(cell, line) for listener in listeners)
+
+
+def _limits(settings: Settings, paths: NodePaths, runtime: Runtime) -> tuple[Limits, Limits]:
+    """Of cells, and of stores."""
+    idle = idle_cell(runtime, settings.cell_heap_mib, paths.idle_cell)
+    return Limits.of(settings, idle), Limits.of_store(settings, idle)

@@ -26,6 +26,7 @@ from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
 from edge.runtime.config import EGRESS_SOCKET, egress_config
+from edge.runtime.network import Network
 from edge.runtime.sandbox import Level, Sandbox
 from edge.runtime.trial import memory_file
 
@@ -50,8 +51,7 @@ class Egress:
         sockets: Sockets,
         uid: int,
     ) -> None:
-        denied = denied_addresses(settings.advertise, settings.egress_allow)
-        self._config = egress_config(runtime, list(settings.egress_allow), denied)
+        self._config = egress_config(runtime, network_of(settings))
         self._paths = paths
         self._sandbox = sandbox
         self._sockets = sockets
@@ -149,6 +149,12 @@ class Egress:
             os.close(writing_end)
         self._processes[role] = process
         log.info("egress_started", pid=process.pid)
+
+
+def network_of(settings: Settings) -> Network:
+    """What scripts of this node may reach."""
+    denied = denied_addresses(settings.advertise, settings.egress_allow)
+    return Network(settings.egress_allow, tuple(denied), settings.egress_authorities)
 
 
 def denied_addresses(advertise: str, allowed: Sequence[str]) -> list[str]:

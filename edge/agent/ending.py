@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from edge.agent.cells.networks import ROLE as NETWORK_ROLE
 from edge.agent.processes import Process, node_processes
 from edge.paths import NodePaths
 from edge.proc import Identity
@@ -55,6 +56,7 @@ async def end_node(paths: NodePaths) -> None:
     await _end_role(paths, "front", signal.SIGUSR1, FRONT_GRACE_SECONDS)
     await _end_role(paths, "cell:", signal.SIGTERM, CELL_GRACE_SECONDS)
     await _end_role(paths, "store:", signal.SIGTERM, CELL_GRACE_SECONDS)
+    await _end_role(paths, NETWORK_ROLE, signal.SIGTERM, CELL_GRACE_SECONDS)
     await _end_role(paths, "egress", signal.SIGTERM, CELL_GRACE_SECONDS)
     await _end_role(paths, "sandbox:", signal.SIGKILL, CELL_GRACE_SECONDS)
     await _end_role(paths, "keeper", signal.SIGTERM, CELL_GRACE_SECONDS)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 # The most that HAProxy starts in one group.
 HAPROXY_THREADS = 64
 
@@ -81,6 +84,8 @@ class Settings:
     """What all copies of one database may have together."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
+    egress_authorities: tuple[str, ...]
+    """Certificates (PEM) that outgoing TLS believes besides the system's."""
 
 
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -120,6 +125,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         d1_points=int(_positive(environ, "SKERRY_D1_POINTS", 100)),
         d1_points_mib=int(_positive(environ, "SKERRY_D1_POINTS_MIB", 1024)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
+        egress_authorities=_certificates(environ, "SKERRY_EGRESS_AUTHORITIES"),
     )
 
 
@@ -196,6 +202,20 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         return tuple(str(ipaddress.ip_network(text)) for text in given)
     except ValueError as error:
         raise SettingsError(f"{name} must be networks such as 10.1.0.0/16: {error}") from error
+
+
+def _certificates(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Those in the PEM file that a setting names; none when it is not set."""
+    if not environ.get(name):
+        return ()
+    path = Path(environ[name])
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{name} must be a PEM file of certificates: {path}: {error}"
+        ) from error
+    return tuple(one.public_bytes(Encoding.PEM).decode() for one in found)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

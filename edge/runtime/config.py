@@ -15,6 +15,7 @@ from edge.runtime import caching, callees, messages, points
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
 from edge.runtime.callees import Entrance, Reach, callees_of
+from edge.runtime.network import Network, dials
 from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
@@ -62,6 +63,8 @@ class Door:
     socket: str
     """Its path as the cell sees it."""
     account_id: str
+    network: Network | None = None
+    """What a script that opens connections itself reaches without the egress; None: it uses that."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ class Build:
     """The ways into the script that others bind."""
     reaches: tuple[Reach, ...] = ()
     """The scripts that it may call."""
+
+    @property
+    def network(self) -> Network | None:
+        """The network that the cell reaches itself."""
+        door = self.egress
+        return door.network if door and dials(self.spec, self.files) else None
 
     @property
     def service(self) -> str:
@@ -168,17 +177,13 @@ def preview_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     return bytes(config.to_bytes())
 
 
-def egress_config(runtime: Runtime, allow: list[str], deny: list[str]) -> bytes:
-    """Into the socket with a URL, out to that URL. Addresses are judged after the name's resolution:
-    what is not public, not in `allow`, or in `deny` does not exist."""
+def egress_config(runtime: Runtime, network: Network) -> bytes:
+    """Into the socket with a URL, out to that URL."""
     config = _schema(runtime.schema_dir).Config.new_message()
     config.logging.structuredLogging = True
     service = config.init("services", 1)[0]
     service.name = INTERNET
-    network = service.init("network")
-    network.allow = ["public", *allow]
-    network.deny = deny
-    network.tlsOptions.trustBrowserCas = True
+    network.fill(service)
     socket = config.init("sockets", 1)[0]
     add_socket(socket, EGRESS_SOCKET, service.name)
     socket.http.forwardedProtoHeader = PROTO_HEADER
@@ -314,11 +319,15 @@ def _uncached(service: Any, build: Build) -> None:
 
 
 def _internet(service: Any, build: Build) -> None:
-    """The way out is a socket: a cell has no network, and TLS is spoken on the other side."""
+    """The way out is a socket: a cell has no network, and TLS is spoken on the other side. A script
+    that opens connections itself has a network, because there TLS does not cross a socket."""
     if build.egress is None:
         _no_internet(service, build)
         return
     service.name = INTERNET
+    if network := build.network:
+        network.fill(service)
+        return
     external = service.init("external")
     external.address = f"unix:{build.egress.socket}"
     http = external.init("http")

@@ -21,7 +21,17 @@ from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process, plays
 from edge.agent.state import CellRecord
 from edge.proc import Identity
-from edge.runtime import bindings, caching, callees, config, messages, objects, points, reach
+from edge.runtime import (
+    bindings,
+    caching,
+    callees,
+    config,
+    messages,
+    network,
+    objects,
+    points,
+    reach,
+)
 from edge.runtime.binary import Runtime
 from edge.runtime.callees import Entrance
 from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
@@ -69,7 +79,7 @@ def _ours() -> bytes:
     """What each release of ours makes of a spec."""
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     builders += [Path(caching.__file__), Path(callees.__file__)]
-    builders += [Path(objects.__file__), Path(points.__file__)]
+    builders += [Path(objects.__file__), Path(points.__file__), Path(network.__file__)]
     own = ("platform.js", "ranges.js", "ratelimit.js", "points.js")
     scripts = [PLATFORM_FILES / name for name in own]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
@@ -79,6 +89,8 @@ class Cell:
     """The main socket is held by the keeper, so the process may come and go behind it. The control
     socket is only the agent's, and made anew with every process."""
 
+    misplaced = False
+    """Its process was started for another network than that of today."""
     passed_sockets = 0
     """How many of its entrances the process was given."""
     calls_into: str | None = None
@@ -243,11 +255,13 @@ class Cell:
         mounts: Sequence[Mount] = (),
         doors: bool = True,
         locks: Sequence[int] = (),
+        own_network: bool = False,
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
         self.output.clear()
         self._killed_for = None
+        self.misplaced = False
         self._spawned_us = time.time_ns() // 1000
         self.rested = False
         writing_end = self.output.writing_end()
@@ -274,6 +288,7 @@ class Cell:
                     mounts=mounts,
                     doors=doors,
                     locks=locks,
+                    own_network=own_network,
                 )
         finally:
             os.close(writing_end)

@@ -7,14 +7,17 @@ import os
 import select
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.agent.cells.limits import DESCRIPTORS
+from edge.agent.cells.networks import Networks, Plug
 from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Process
 from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.config import Door
+from edge.runtime.network import Network
 from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
 
 # bubblewrap tells its child's pid as soon as it has forked.
@@ -39,14 +42,30 @@ class Mount:
 class Confinement:
     sandbox: Sandbox
     paths: NodePaths
+    network: Network
+    networks: Networks | None
+    """None: no cell has a network of its own."""
 
     @property
     def summary(self) -> str:
         """Part of a cell's digest: another sandbox, another cell."""
-        return f"{self.sandbox.level} {self._egress_path()}"
+        # Another network is no reason to exchange all cells: `adopt` tells of those that have one.
+        own = self.network if self.sandbox.level is Level.NONE else self.networks is not None
+        return f"{self.sandbox.level} {self._egress_path()} {own}"
 
     def door(self, account_id: str) -> Door:
-        return Door(self._egress_path(), account_id)
+        return Door(self._egress_path(), account_id, self._own_network())
+
+    def _own_network(self) -> Network | None:
+        """What a script that opens connections itself reaches: without a sandbox it has the node's
+        network around it, and only workerd refuses addresses."""
+        unconfined = self.sandbox.level is Level.NONE
+        return self.network if self.networks or unconfined else None
+
+    def adopt(self, process: Process) -> bool:
+        """Look after what belongs to a cell that an earlier agent started; whether it is as it would
+        be today."""
+        return self.networks is None or self.networks.adopt(process)
 
     def shows_doors(self, process: Process) -> bool:
         """Whether a cell has the folder of what it may reach. One that was deleted and made anew is
@@ -76,6 +95,7 @@ class Confinement:
         mounts: Sequence[Mount] = (),
         doors: bool = True,
         locks: Sequence[int] = (),
+        own_network: bool = False,
     ) -> Process:
         """Start workerd on these sockets; without `doors` it can ask nobody. `locks` are descriptors
         that are open for as long as it lives. The process answered is workerd itself."""
@@ -94,29 +114,33 @@ class Confinement:
                 data_bytes=data_bytes,
                 niceness=niceness,
             )
-        readable, writable = os.pipe()
-        try:
-            options = [*self._options(role, writable, doors), *self._mounted(mounts)]
-            command = self.sandbox.serve(uid, options, config, *sockets)
-            command = [*self._mounting(mounts), *command]
-            process = Process.start(
-                command,
-                node=node,
-                role=f"sandbox:{role}",
-                pass_fds=[*passed, writable],
-                output=output,
-                descriptors=DESCRIPTORS,
-                data_bytes=data_bytes,
-                niceness=niceness,
-            )
-        except OSError:
-            os.close(readable)
-            raise
-        finally:
-            os.close(writable)
-        inner = await asyncio.to_thread(_inner, readable)
-        if inner:
-            process.contains(inner)
+        networks = self.networks if own_network else None
+        with networks.plug() if networks else nullcontext(Plug()) as plug:
+            readable, writable = os.pipe()
+            try:
+                options = [*self._options(role, writable, doors), *self._mounted(mounts)]
+                command = self.sandbox.serve(uid, [*options, *plug.options], config, *sockets)
+                command = [*self._mounting(mounts), *command]
+                process = Process.start(
+                    command,
+                    node=node,
+                    role=f"sandbox:{role}",
+                    pass_fds=[*passed, writable, *plug.descriptors],
+                    output=output,
+                    descriptors=DESCRIPTORS,
+                    data_bytes=data_bytes,
+                    niceness=niceness,
+                )
+            except OSError:
+                os.close(readable)
+                raise
+            finally:
+                os.close(writable)
+            inner = await asyncio.to_thread(_inner, readable)
+            if inner:
+                process.contains(inner)
+                if networks:
+                    await networks.attach(process)
         return process
 
     def _options(self, role: str, info: int, doors: bool) -> Sequence[str]:

@@ -153,7 +153,7 @@ class Fleet:
         """Whether this cell is not what this version would be built to today."""
         same = cell.record.version_id == version.version_id
         digest = self._digest(cell.record.script_id, version)
-        return not same or cell.record.digest != digest or self.calls.lacks(cell)
+        return not same or cell.record.digest != digest or self.calls.lacks(cell) or cell.misplaced
 
     async def admit(self, script_id: str) -> bool:
         """Let whoever binds this script call it, where that needs no other process; whether it does
@@ -224,7 +224,8 @@ class Fleet:
         cell = Cell(record, paths, listener, self._paths.root)
         cell.cpu_ms = self._cpu_ms(record)
         self._known[cell.name] = cell
-        if identity and cell.adopt(identity):
+        if identity and cell.adopt(identity) and cell.process:
+            cell.misplaced = not self._confinement.adopt(cell.process)
             self._warm[cell.record.id] = cell
             await self.calls.adopt(cell, held)
         else:
@@ -339,6 +340,7 @@ class Fleet:
                     uid,
                     self._mounts(cell, build),
                     locks=locks,
+                    own_network=build.network is not None,
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
