@@ -76,8 +76,10 @@ def _bench(part: str | None, *, records: int, save: bool) -> int:
     if part is None:
         return bench.run(save=save)
     # Imported here: it needs what `_set_up` has installed.
-    from launcher.bench import observing, pages  # noqa: PLC0415
+    from launcher.bench import bindings, observing, pages  # noqa: PLC0415
 
+    if part == "bindings":
+        return bindings.run(save=save)
     return observing.run(records=records, save=save) if part == "records" else pages.run(save=save)
 
 
@@ -149,9 +151,9 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "part",
         nargs="?",
-        choices=["pages", "records"],
-        metavar="pages|records",
-        help="only the dashboard's pages, at 1,000 scripts; only storing and finding request records",
+        choices=["bindings", "pages", "records"],
+        metavar="bindings|pages|records",
+        help="only KV, D1, queues and Durable Objects beside wrangler dev; only the dashboard's pages, at 1,000 scripts; only storing and finding request records",
     )
     measured.add_argument(
         "--records",

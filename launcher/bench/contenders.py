@@ -48,7 +48,7 @@ const app = new Hono();
 app.get("/", (context) => context.json({{ hello: "world" }}));
 serve({{ fetch: app.fetch, port: {port}, hostname: "127.0.0.1" }});
 """
-_QUIET = {
+QUIET = {
     "WRANGLER_SEND_METRICS": "false",
     "WRANGLER_HIDE_BANNER": "true",
     "CLOUDFLARE_CF_FETCH_ENABLED": "false",
@@ -86,12 +86,13 @@ def running(data: DataDirectory) -> Iterator[list[Contender]]:
             (WRANGLER_DEV, package_version("wrangler"), _dev(folder, chosen["dev"]), chosen["dev"]),
         ]  # fmt: skip
         for _, _, program, _ in found:
-            stack.enter_context(_run(program, data))
+            stack.enter_context(run_program(program, data))
         yield [Contender(name, version, Place(port)) for name, version, _, port in found]
 
 
 @contextmanager
-def _run(program: Program, data: DataDirectory) -> Iterator[None]:
+def run_program(program: Program, data: DataDirectory) -> Iterator[None]:
+    """A program that answers, until the end of the block."""
     child = children.Child(program, data)
     child.start()
     try:
@@ -129,14 +130,18 @@ def _dev(folder: Path, port: int) -> Program:
     project = folder / "dev"
     project.mkdir()
     (project / "index.js").write_text(HELLO)
-    config = project / "wrangler.json"
-    config.write_text(
+    (project / "wrangler.json").write_text(
         json.dumps({"name": "dev", "main": "index.js", "compatibility_date": COMPATIBILITY_DATE})
     )
+    return wrangler_dev(project, port)
+
+
+def wrangler_dev(project: Path, port: int) -> Program:
+    """`wrangler dev` of the newest wrangler on a folder with a wrangler.json."""
     wrangler = str(NODE_MODULES / "wrangler" / "bin" / "wrangler.js")
     command = [
-        str(NODE_22), wrangler, "dev", "--config", str(config),
+        str(NODE_22), wrangler, "dev", "--config", str(project / "wrangler.json"),
         "--ip", "127.0.0.1", "--port", str(port), "--show-interactive-dev-session=false",
     ]  # fmt: skip
     path = f"{NODE_22.parent}:/usr/bin:/bin"
-    return _program("wrangler-dev", command, port, HOME=str(folder), PATH=path, **_QUIET)
+    return _program("wrangler-dev", command, port, HOME=str(project.parent), PATH=path, **QUIET)

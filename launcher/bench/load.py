@@ -20,6 +20,11 @@ class Place:
 
     port: int
     host: str = "localhost"
+    path: str = "/"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def at_rate(place: Place, rate: float, seconds: int = SECONDS) -> float:
         [
             str(NODE_22), str(NODE_MODULES / "autocannon" / "autocannon.js"), "--json", "--no-progress",
             "-c", str(CONNECTIONS), "-d", str(seconds), "-R", str(max(1, round(rate))),
-            "-H", f"Host={place.host}", f"http://127.0.0.1:{place.port}/",
+            "-H", f"Host={place.host}", place.url,
         ],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -78,7 +83,7 @@ def _command(place: Place, seconds: int) -> list[str]:
         raise LauncherError("wrk is missing: sudo apt-get install wrk")
     return [
         wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency",
-        "-H", f"Host: {place.host}", f"http://127.0.0.1:{place.port}/",
+        "-H", f"Host: {place.host}", place.url,
     ]  # fmt: skip
 
 

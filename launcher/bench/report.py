@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,24 +55,30 @@ class Measured(Protocol):
 def table(rows: Iterable[Measured], contenders: list[Contender], rounds: int) -> str:
     """Markdown that reads well in a terminal too."""
     listed = list(rows)
+    reached = ratios(listed, GOALS)
+    return "\n".join([*lines(listed), "", *reached, "", *_settings(contenders, rounds)])
+
+
+def lines(listed: Sequence[Measured]) -> list[str]:
+    """The rows alone."""
     width = max(len(row.name) for row in listed)
-    lines = [
+    return [
         "",
         f"| {'row':<{width}} |     median |     lowest |    highest | unit |",
         f"|-{'-' * width}-|-----------:|-----------:|-----------:|------|",
+        *(
+            f"| {row.name:<{width}} | {row.median:>10,.1f} | {min(row.values):>10,.1f} | "
+            f"{max(row.values):>10,.1f} | {row.unit:<4} |"
+            for row in listed
+        ),
     ]
-    lines += [
-        f"| {row.name:<{width}} | {row.median:>10,.1f} | {min(row.values):>10,.1f} | "
-        f"{max(row.values):>10,.1f} | {row.unit:<4} |"
-        for row in listed
-    ]
-    return "\n".join([*lines, "", *_ratios(listed), "", *_settings(contenders, rounds)])
 
 
-def _ratios(rows: list[Measured]) -> list[str]:
+def ratios(rows: Sequence[Measured], goals: list[Goal]) -> list[str]:
+    """Each goal and whether the rows reach it."""
     medians = {row.name: row.median for row in rows}
-    ratios = [(goal, medians[goal.above] / medians[goal.below]) for goal in GOALS]
-    return [f"- {goal.what}: {ratio:.2f} ({goal.verdict(ratio)})" for goal, ratio in ratios]
+    found = [(goal, medians[goal.above] / medians[goal.below]) for goal in goals]
+    return [f"- {goal.what}: {ratio:.2f} ({goal.verdict(ratio)})" for goal, ratio in found]
 
 
 def machine() -> str:

@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -229,20 +228,6 @@ def test_a_destroyed_namespace_leaves_nothing(node: TestNode) -> None:
     assert ask(node, "POST", "/destroy", namespace="gone").status == 200
     assert len(list(blobs.rglob("*"))) < before
     assert node.visit("one", "/secret").status == 200
-
-
-def test_acknowledged_writes_survive_the_kill_of_the_store(node: TestNode) -> None:
-    acknowledged: list[int] = []
-    role = f"store:kv-{ACCOUNT_ID}"
-    for number in range(300):
-        if number in (50, 120, 200):
-            os.kill(node.pids(role)[0], signal.SIGKILL)
-        answer = node.visit("one", f"/write{number}", "PUT", str(number).encode())
-        if answer.status == 200:
-            acknowledged.append(number)
-    assert len(acknowledged) >= 290
-    for number in acknowledged:
-        assert node.visit("one", f"/write{number}").text == str(number)
 
 
 D1 = """
