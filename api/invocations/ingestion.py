@@ -6,7 +6,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import repeat
 from typing import Annotated, Any
 
@@ -20,7 +20,15 @@ from api.clock import now
 from api.errors import Refused
 from api.invocations import partitions
 from api.invocations.histogram import bucket_of
-from api.invocations.models import ingested_batches, invocations, losses, measures, rollups, totals
+from api.invocations.models import (
+    ingested_batches,
+    invocations,
+    losses,
+    measures,
+    operations,
+    rollups,
+    totals,
+)
 
 # What nodes send (edge/agent/records/attribution.py), in this order.
 COLUMNS = [
@@ -57,6 +65,8 @@ Request = tuple[
 TIMINGS = ["start_us", "front_us", "cell_us"]
 Timing = tuple[Count, Count, Count]
 Measure = tuple[At, Word, Word, Count, Count]
+# When, which script, in which kind of store, how many reads and writes.
+Operation = tuple[At, Word, Word, Count, Count]
 
 
 class Batch(BaseModel):
@@ -67,6 +77,7 @@ class Batch(BaseModel):
     timings: list[Timing] = []
     """One per request, in the same order, or none."""
     measures: list[Measure] = []
+    operations: list[Operation] = []
     points: list[data_points.Point] = []
     lost: dict[Word, Count] = {}
 
@@ -112,6 +123,7 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     _roll_up(session, node_id, requests)
     _store(session, node_id, requests, batch.timings)
     _measure(session, node_id, batch.measures)
+    _count_operations(session, node_id, batch.operations)
     data_points.store(session, batch.points)
     count_losses(session, node_id, batch.lost)
     return True
@@ -237,6 +249,33 @@ def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
                     ),
                 },
             )
+        )
+
+
+def _count_operations(session: Session, node_id: str, found: Iterable[Operation]) -> None:
+    sums: dict[tuple[str, date, str], list[int]] = defaultdict(lambda: [0, 0])
+    for at_us, script_id, kind, reads, writes in found:
+        counts = sums[script_id, _time(at_us).date(), kind]
+        counts[0] += reads
+        counts[1] += writes
+    rows = [
+        {
+            "script_id": script_id,
+            "day": day,
+            "kind": kind,
+            "node_id": node_id,
+            "reads": reads,
+            "writes": writes,
+        }
+        for (script_id, day, kind), (reads, writes) in sorted(sums.items())
+    ]
+    for part in _parts(rows):
+        statement = insert(operations).values(part)
+        added = {
+            name: operations.c[name] + statement.excluded[name] for name in ("reads", "writes")
+        }
+        session.execute(
+            statement.on_conflict_do_update(constraint=operations.primary_key, set_=added)
         )
 
 

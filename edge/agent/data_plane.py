@@ -31,6 +31,7 @@ from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
 from edge.agent.queues.queues import Queues
 from edge.agent.records.meters import Meters
+from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
@@ -159,6 +160,7 @@ class DataPlane:
             front=self.front,
             meters=Meters(self.fleet),
             points=Points(self.state.slot),
+            operations=Operations(self.state.slot),
         )
         self.tails = Tails(self.fleet, self.deployer)
         self.stored_logs = StoredLogs(
@@ -167,6 +169,7 @@ class DataPlane:
             spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
         hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
+        self.stores.hear = self.recorder.operations.hear_line
         self.recorder.listener = hearing.hear_request
         self.fleet.hear = partial(_heard, (self.recorder.points.hear_line, hearing.hear_line))
 

@@ -16,7 +16,7 @@ from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
 from edge.runtime.callees import Entrance, Reach, callees_of
 from edge.runtime.objects import add_objects, fill_disk
-from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
+from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
 
@@ -238,13 +238,13 @@ def _callee(reach: Reach, turn: int, service: Any, build: Build) -> None:
 
 
 def _store(reached: Reached, service: Any, build: Build) -> None:
-    """One binding's way to its data: the header says which, and no script can change it."""
-    del build
+    """One binding's way to its data: the headers say which and whose, and no script can change them."""
     service.name = reached.service
     external = service.init("external")
     external.address = f"unix:{reached.socket}"
-    header = external.init("http").init("injectRequestHeaders", 1)[0]
-    header.name, header.value = STORE_HEADER, reached.ticket
+    headers = external.init("http").init("injectRequestHeaders", 2)
+    headers[0].name, headers[0].value = STORE_HEADER, reached.ticket
+    headers[1].name, headers[1].value = SCRIPT_ID_HEADER, build.script_id
 
 
 def _cache(reached: Reached, service: Any, build: Build) -> None:

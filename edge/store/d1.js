@@ -3,9 +3,33 @@
 // of SQL, and its end.
 
 import server, { D1Database as Database } from "bundled-d1.js";
+import { count, scriptOf } from "counting.js";
 import { opened } from "door.js";
 
-export { server as D1 };
+// Counts what statements read and wrote, in rows.
+export class D1 extends server {
+  constructor(ctx, env) {
+    super(ctx, { ...env, DATABASE: ctx.props.script ? counting(env.DATABASE, ctx) : env.DATABASE });
+  }
+}
+
+function counting(databases, ctx) {
+  return {
+    idFromName: (name) => databases.idFromName(name),
+    get(id) {
+      const object = databases.get(id);
+      return {
+        dump: (...options) => object.dump(...options),
+        async run(queries, bookmarked) {
+          const done = await object.run(queries, bookmarked);
+          const sum = (field) => done.results.reduce((before, { meta }) => before + meta[field], 0);
+          count(ctx.props.script, ctx, sum("rows_read"), sum("rows_written"));
+          return done;
+        },
+      };
+    },
+  };
+}
 
 export class D1Database extends Database {
   facts() {
@@ -92,7 +116,7 @@ export default {
       return new Response(null);
     }
     if (pathname.startsWith("/files/")) return file(request, env, pathname.slice(7), object);
-    return ctx.exports.D1({ props: { database } }).fetch(request);
+    return ctx.exports.D1({ props: { database, script: scriptOf(request) } }).fetch(request);
   },
 };
 

@@ -3,6 +3,7 @@
 // which only the agent asks for.
 
 import server, { KVNamespace as Namespace } from "bundled-kv.js";
+import { count, scriptOf } from "counting.js";
 import { opened } from "door.js";
 
 export class KVNamespace extends Namespace {
@@ -13,9 +14,11 @@ export class KVNamespace extends Namespace {
 }
 
 export default {
-  async fetch(request, env) {
+  async fetch(request, env, ctx) {
     const namespace = await opened(request, env);
     if (namespace === null) return new Response(null, { status: 403, statusText: "Forbidden" });
+    const script = scriptOf(request);
+    if (script) ctx.waitUntil(counted(script, request, ctx));
     // All that the server takes from the context of a request.
     const context = { props: { namespace } };
     if (request.method === "POST") {
@@ -27,6 +30,14 @@ export default {
     return server.fetch(request, env, context);
   },
 };
+
+// Each key that is read is a read, and so is a list; what writes or deletes one is a write.
+async function counted(script, request, ctx) {
+  const writes = request.method === "PUT" || request.method === "DELETE";
+  const several = request.method === "POST" ? request.clone() : null;
+  const reads = several ? ((await several.json().catch(() => ({}))).keys?.length ?? 1) : 1;
+  count(script, ctx, writes ? 0 : reads, writes ? 1 : 0);
+}
 
 // One object holds a namespace, and writes what comes at the same time in one go.
 async function putAll(request, env, context) {

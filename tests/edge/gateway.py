@@ -285,6 +285,7 @@ class _Requests(BaseHTTPRequestHandler):
             "timings",
             "measures",
             "points",
+            "operations",
             "lost",
         }, batch
         node.sent.append(identity)

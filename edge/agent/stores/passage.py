@@ -15,7 +15,7 @@ from edge.agent.cells.cell import StartError
 from edge.agent.stores.owned import KIND as OWNED, Owned, OwnedBusyError
 from edge.agent.stores.stores import Stores
 from edge.agent.stores.travel import Travel
-from edge.runtime.reach import STORE_HEADER
+from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER
 
 PREFIX = "/stores"
 # What a store says in words goes into a header: HTTP/2 and our own server drop the words of a status.
@@ -30,7 +30,7 @@ _TARGET = re.compile(rf"{PREFIX}/([a-z0-9]+)/([A-Za-z0-9_-]+)/([A-Za-z0-9._-]+)(
 # Those of a connection, and those that say who asks.
 _NOT_PASSED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
-    | {"host", "authorization", STORE_HEADER}
+    | {"host", "authorization", STORE_HEADER, SCRIPT_ID_HEADER}
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

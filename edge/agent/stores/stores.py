@@ -89,6 +89,8 @@ class Stores:
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
         self.on_start: Callable[[StoreRecord], None] = lambda _: None
         """Called before the process of a store starts."""
+        self.hear: Callable[[StoreRecord, bytes], bool] = lambda *_: False
+        """Hears every line that a store prints; True for one that is no line for a log."""
 
     def accounts(self, kind: str) -> list[str]:
         """Those that have a store of that kind."""
@@ -204,6 +206,7 @@ class Stores:
             os.chown(paths.main, 0, uid)
             paths.main.chmod(0o660)
         cell = Cell(record, paths, listener, self._paths.root)
+        cell.output.listener = lambda line: self.hear(record, line)
         self._cells[account_id, kind] = cell
         return cell
 

@@ -18,7 +18,8 @@ from edge.runtime.config import (
 from edge.runtime.stores.kind import Kind
 
 FILES = PLATFORM_FILES.parent / "store"
-DOOR = "door.js"
+# What all of them import.
+COMMON = ["door.js", "counting.js"]
 SERVICE = "store"
 # The folders of an account's data of one kind.
 OBJECTS, BLOBS = "objects", "blobs"
@@ -59,7 +60,7 @@ def source_files(kind: Kind) -> list[Path]:
 
 def _own_files(kind: Kind) -> list[str]:
     """The first one is the main module."""
-    return [kind.module, DOOR, *kind.parts]
+    return [kind.module, *COMMON, *kind.parts]
 
 
 def _server(service: Any, kind: Kind, key: bytes, texts: Mapping[str, str]) -> None:

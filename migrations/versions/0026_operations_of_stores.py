@@ -1,0 +1,29 @@
+"""operations of stores"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0026"
+down_revision = "0025"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '4s'")
+    op.execute("SET LOCAL statement_timeout = '60s'")
+    op.create_table(
+        "operations",
+        sa.Column("script_id", sa.String(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("reads", sa.BigInteger(), nullable=False),
+        sa.Column("writes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("script_id", "day", "kind", "node_id", name=op.f("pk_operations")),
+    )
+    op.create_index("ix_operations_day", "operations", ["day"], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_table("operations")
