@@ -223,7 +223,7 @@ def take_logs(
     with transaction() as session:
         node_id = calling_node(session, credentials).id
     batch = log_ingestion.read(content)
-    return {"taken": log_ingestion.take(node_id, str(batch_id), batch)}
+    return {"taken": log_ingestion.take(node_id, str(batch_id), batch, telemetry.keep_lines)}
 
 
 class KnownTails(BaseModel):

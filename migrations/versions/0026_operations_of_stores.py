@@ -1,4 +1,4 @@
-"""operations of stores"""
+"""operations of stores, and logs for the collector"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,7 +23,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("script_id", "day", "kind", "node_id", name=op.f("pk_operations")),
     )
     op.create_index("ix_operations_day", "operations", ["day"], unique=False)
+    op.add_column(
+        "telemetry_batches",
+        sa.Column("kind", sa.String(), server_default="requests", nullable=False),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("telemetry_batches", "kind")
     op.drop_table("operations")
