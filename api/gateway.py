@@ -23,7 +23,7 @@ from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge, Unavailable
 from api.invocations import ingestion
-from api.logs import ingestion as log_ingestion
+from api.logs import ingestion as log_ingestion, stacks
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
@@ -257,6 +257,7 @@ async def get_tails(body: KnownTails, credentials: Credentials) -> dict[str, Any
 def take_events(body: TailEvents, credentials: Credentials) -> dict[str, Any]:
     """Show invocations to whoever tails their scripts."""
     _recognised(credentials)
+    stacks.lead_back([(one.version_id, one.event) for one in body.events])
     found: dict[str, list[dict[str, Any]]] = {}
     for one in body.events:
         found.setdefault(one.script_id, []).append(one.model_dump(exclude={"script_id"}))
