@@ -3,16 +3,16 @@
 import gzip
 import io
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import repeat
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import Table, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, bindparam, column, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from api.analytics import points as data_points
@@ -27,6 +27,7 @@ from api.invocations.models import (
     measures,
     operations,
     rollups,
+    statuses,
     totals,
 )
 
@@ -170,9 +171,11 @@ def _store(
 
 def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
     sums: dict[tuple[str, datetime, str, str, int], _Minute] = defaultdict(_Minute)
+    answered: Counter[tuple[str, datetime, str, int]] = Counter()
     for at, one in requests:
-        _, _, script_id, _, version_id, *_, outcome, duration, came, went, cold = one
+        _, _, script_id, _, version_id, *_, status, outcome, duration, came, went, cold = one
         minute = at.replace(second=0, microsecond=0)
+        answered[script_id, minute, version_id, status] += 1
         found = sums[script_id, minute, version_id, outcome, bucket_of(duration)]
         found.requests += 1
         found.cold += cold
@@ -193,9 +196,20 @@ def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, 
             sums.items(), key=lambda item: item[0]
         )
     ]
-    for part in _parts(rows):
-        _add(session, rollups, part)
+    _add(session, rollups, rows, vars(_Minute()))
     _add_up(session, rows)
+    by_status = [
+        {
+            "script_id": script_id,
+            "minute": minute,
+            "version_id": version_id,
+            "node_id": node_id,
+            "status": status,
+            "requests": count,
+        }
+        for (script_id, minute, version_id, status), count in sorted(answered.items())
+    ]
+    _add(session, statuses, by_status, ["requests"])
 
 
 def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
@@ -209,14 +223,26 @@ def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
         )
         for name in vars(_Minute()):
             found[name] += row[name]
-    for part in _parts([sums[key] for key in sorted(sums)]):
-        _add(session, totals, part)
+    _add(session, totals, [sums[key] for key in sorted(sums)], vars(_Minute()))
 
 
-def _add(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
-    statement = insert(table).values(rows)
-    added = {name: table.c[name] + statement.excluded[name] for name in vars(_Minute())}
-    session.execute(statement.on_conflict_do_update(constraint=table.primary_key, set_=added))
+def _add(
+    session: Session, table: Table, rows: list[dict[str, Any]], counted: Collection[str]
+) -> None:
+    """Add what is counted to the rows of the same key. Columns go as arrays: a statement with thousands of
+    values takes seconds to build."""
+    if not rows:
+        return
+    names = list(rows[0])
+    arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+    columns = [column(name, table.c[name].type) for name in names]
+    source = func.unnest(*arrays).table_valued(*columns, name="found").render_derived()
+    statement = insert(table).from_select(names, select(*source.c))
+    added = {name: table.c[name] + statement.excluded[name] for name in counted}
+    session.execute(
+        statement.on_conflict_do_update(constraint=table.primary_key, set_=added),
+        {name: [row[name] for row in rows] for name in names},
+    )
 
 
 def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
@@ -269,14 +295,7 @@ def _count_operations(session: Session, node_id: str, found: Iterable[Operation]
         }
         for (script_id, day, kind), (reads, writes) in sorted(sums.items())
     ]
-    for part in _parts(rows):
-        statement = insert(operations).values(part)
-        added = {
-            name: operations.c[name] + statement.excluded[name] for name in ("reads", "writes")
-        }
-        session.execute(
-            statement.on_conflict_do_update(constraint=operations.primary_key, set_=added)
-        )
+    _add(session, operations, rows, ["reads", "writes"])
 
 
 def count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:

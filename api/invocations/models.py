@@ -63,6 +63,19 @@ rollups = Table(
     Index("ix_rollups_minute", "minute"),
 )
 
+# Requests of one minute by what was answered.
+statuses = Table(
+    "statuses",
+    Model.metadata,
+    Column("script_id", String, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("version_id", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("status", SmallInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Index("ix_statuses_minute", "minute"),
+)
+
 # All requests there ever were of a script on a node: what only grows, as a counter must.
 totals = Table(
     "totals",
