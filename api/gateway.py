@@ -90,6 +90,7 @@ class ReportIn(BaseModel):
     runtime_compatibility_date: str = ""
     sandbox: str = "none"
     agent_url: str | None = None
+    door_port: int = Field(0, ge=0, le=65535)
     slots: list[SlotReportIn] = []
     runs: list[RunReportIn] = []
     condition: ConditionIn | None = None
@@ -154,7 +155,8 @@ def get_desired(
     # Read first: a change that comes in between is in the slots, and is simply asked for again.
     generation, base = node.generation, node.base_generation
     slots = rollouts.desired(session, node, since)
-    return {"generation": generation, "base": base, "slots": slots}
+    nodes = service.neighbours(session, node)
+    return {"generation": generation, "base": base, "slots": slots, "nodes": nodes}
 
 
 def get_module(session: DB, node: CurrentNode, digest: str) -> Response:
@@ -277,6 +279,7 @@ def _note(node: Node, body: ReportIn) -> None:
     node.runtime_version = body.runtime_version
     node.runtime_compatibility_date = body.runtime_compatibility_date
     node.sandbox = body.sandbox
+    node.door_port = body.door_port
     if body.condition:
         node.condition = body.condition.model_dump(mode="json")
     if body.agent_url:

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from api import ids
 from api.clock import now
 from api.db import Model
+from api.nodes.models import Node
 
 
 class Account(Model):
@@ -17,6 +18,10 @@ class Account(Model):
     name: Mapped[str]
     subdomain: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    # The node that has its Durable Objects; none before there are any: see nodes/homes.py.
+    home_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
+
+    home: Mapped[Node | None] = relationship()
 
 
 class Member(Model):

@@ -216,8 +216,6 @@ def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> U
         objects.check_bindings(with_bindings.bindings, planned, name)
     ).with_objects(planned.classes.values())
     resources.check(session, account_id, with_bindings.bindings, upload.makes)
-    if planned.classes:
-        resources.refuse_objects_on_many_nodes(session)
     resources.refuse_bound_elsewhere(session, planned)
     callers.check(session, account_id, name, with_bindings.bindings)
     return assets.resolved(session, account_id, name, with_bindings)

@@ -67,14 +67,6 @@ def check(
             STORAGE[type_](session, account_id, binding)
 
 
-def refuse_objects_on_many_nodes(session: Session) -> None:
-    if stores.node_count(session) > 1:
-        raise NotSupported(
-            "This Worker has Durable Objects, and this platform has several nodes, whose fronts do not "
-            "forward to the one that would have them yet. Nothing was changed."
-        )
-
-
 def refuse_bound_elsewhere(session: Session, planned: Plan) -> None:
     """Raises MigrationRefused for a class that comes from a script whose deployed version binds it."""
     wanted = {one.namespace_id for one in planned.classes.values()}

@@ -1,7 +1,7 @@
 """The way to an account's data: which node has it, and asking its store there.
 
-One node has all data of the platform, its first one: several would need a bucket that they share,
-which Skerry cannot use yet.
+One node has all data of the platform, its first one, but for Durable Objects, which are at their
+account's home (homes.py). Several would need a bucket that they share, which Skerry cannot use yet.
 """
 
 import ssl
@@ -16,12 +16,15 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from api import sealing
+from api.accounts.models import Account
 from api.errors import Unavailable
 from api.nodes import authority
 from api.nodes.models import DiscardedData, Node
 from api.queue import enqueue
 from api.settings import settings
 
+# The kind of Durable Objects: of a folder on a node, and of its path in the agent's API.
+OBJECTS = "objects"
 # What a store says in words, and which limit ended it.
 REASON_HEADER = "x-skerry-reason"
 OUTCOME_HEADER = "x-skerry-outcome"
@@ -45,6 +48,13 @@ def data_node(session: Session) -> Node | None:
     return session.scalar(select(Node).order_by(Node.created_at, Node.id).limit(1))
 
 
+def _keeper(session: Session, account_id: str, kind: str) -> Node | None:
+    """The node with an account's data of a kind: its Durable Objects are at its home."""
+    account = session.get(Account, account_id) if kind == OBJECTS else None
+    home = session.get(Node, account.home_id) if account and account.home_id else None
+    return home or data_node(session)
+
+
 def node_count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Node)) or 0
 
@@ -52,7 +62,7 @@ def node_count(session: Session) -> int:
 def door(session: Session, account_id: str, kind: str, name: str) -> StoreDoor:
     """The way to a name that the caller has found to be the account's. Raises Unavailable when there
     is no node."""
-    node = data_node(session)
+    node = _keeper(session, account_id, kind)
     if node is None:
         raise Unavailable("No node has enrolled yet, so there is nowhere to keep data.")
     return StoreDoor(

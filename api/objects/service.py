@@ -16,6 +16,7 @@ from api.errors import (
     ObjectNamespaceNotFound,
     VersionBeforeMigration,
 )
+from api.nodes.stores import OBJECTS
 from api.objects.models import ObjectNamespace
 from api.objects.steps import Migrations, Move, Step
 from api.pagination import Listing, Page, paginate
@@ -23,8 +24,7 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 
 BINDING = "durable_object_namespace"
-# Of the folder on a node, and of its path in the agent's API.
-KIND = "objects"
+KIND = OBJECTS
 # What a version remembers of the moment it was uploaded.
 TAG_OPTION = "migration_tag"
 

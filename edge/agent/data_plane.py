@@ -16,6 +16,7 @@ from edge.agent.cells.confinement import Confinement
 from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import MIB, Limits
 from edge.agent.cells.watchdog import Watchdog
+from edge.agent.credential import load_credential
 from edge.agent.deployer import Deployer, hosts
 from edge.agent.doors import Doors
 from edge.agent.draining import Draining
@@ -23,7 +24,7 @@ from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
 from edge.agent.ending import end_node
 from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
-from edge.agent.front.certificate import ensure_default_certificate
+from edge.agent.front.certificate import ensure_default_certificate, write_door_files
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
@@ -234,6 +235,7 @@ class DataPlane:
         addresses = {
             "http": f"tcp:{self._settings.bind}:{self._settings.http_port}",
             "https": f"tcp:{self._settings.bind}:{self._settings.https_port}",
+            "door": f"tcp:{self._settings.bind}:{self._settings.door_port}",
         }
         for name in await self.sockets.names():
             kind, _, address = name.partition("@")
@@ -243,7 +245,23 @@ class DataPlane:
             kind: await self.sockets.bind(f"{kind}@{address}", address)
             for kind, address in addresses.items()
         }
+        self.door_port = int(listeners["door"].getsockname()[1])
         ensure_default_certificate(self._files.certificate)
+        write_door_files(self._files, load_credential(self._paths.credential))
+        self._listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
+        self._write_main()
+        leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
+        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving)
+        await self.haproxy.open(listeners)
+        await self.front.compare()
+
+    def open_door(self) -> None:
+        """Serve other nodes, too, once this one has enrolled."""
+        if write_door_files(self._files, load_credential(self._paths.credential)):
+            self._write_main()
+            self.haproxy.renew()
+
+    def _write_main(self) -> None:
         text = main_text(
             self._files,
             self._paths.front_socket,
@@ -252,12 +270,7 @@ class DataPlane:
             self._settings.name,
             self._settings.drain_seconds,
         )
-        listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
-        write_private(self._files.main, (text + listening).encode())
-        leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
-        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving)
-        await self.haproxy.open(listeners)
-        await self.front.compare()
+        write_private(self._files.main, (text + self._listening).encode())
 
     async def _front_came_back(self) -> None:
         await self.front.compare()

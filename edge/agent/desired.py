@@ -8,6 +8,7 @@ from edge.spec import owned_by
 from edge.wire import Fields, WireError
 
 _SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
+_NODE_ID = re.compile(r"[0-9a-f]{32}")
 # Goes into the front's map file as it is: nothing but a hostname may pass.
 _HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
@@ -47,6 +48,18 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Home:
+    """The node that alone runs a script, because it has its Durable Objects."""
+
+    node_id: str
+    name: str
+    """For people."""
+
+    def as_json(self) -> dict[str, str]:
+        return {"node_id": self.node_id, "name": self.name}
+
+
+@dataclass(frozen=True)
 class DesiredSlot:
     script_id: str
     account_id: str
@@ -55,10 +68,17 @@ class DesiredSlot:
     deployment_id: str | None
     hostnames: tuple[str, ...]
     versions: tuple[Version, ...]
-    """Empty when the script is withdrawn."""
+    """Empty when the script is withdrawn, or runs on another node."""
     scaling: Scaling = Scaling()
     data_node: str | None = None
     """The node that has the account's data, when it is another one."""
+    home: Home | None = None
+    """Where visitors are forwarded to, when that is another node: then nothing runs here."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether visitors are to be answered."""
+        return bool(self.versions or self.home)
 
 
 def read_slot(fields: Fields) -> DesiredSlot:
@@ -79,7 +99,23 @@ def read_slot(fields: Fields) -> DesiredSlot:
         versions=fields.objects("versions", read_version),
         scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
         data_node=fields.optional_text("data_node"),
+        home=read_home(fields.get("home"), f"{fields.where}.home"),
     )
+
+
+def read_home(source: object, where: str) -> Home | None:
+    if source is None:
+        return None
+    fields = Fields(source, where)
+    return Home(node_id(fields, "node_id"), fields.text("name"))
+
+
+def node_id(fields: Fields, key: str) -> str:
+    """An id as the front's files may hold it: raises WireError for anything else."""
+    found = fields.text(key)
+    if not _NODE_ID.fullmatch(found):
+        raise WireError(f"{fields.where}.{key} must be 32 hex digits")
+    return found
 
 
 def read_scaling(source: object, where: str) -> Scaling:

@@ -22,6 +22,8 @@ class Settings:
     http_port: int
     https_port: int
     agent_port: int
+    door_port: int
+    """Other nodes come here for scripts that run on this one alone; 0 takes any that is free."""
     advertise: str
     """URL by which the control plane reaches the agent."""
     control: str | None
@@ -87,6 +89,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         http_port=given.http_port,
         https_port=given.https_port,
         agent_port=given.agent_port,
+        door_port=given.door_port,
         advertise=given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}",
         control=given.control,
         join_token=given.join,
@@ -139,6 +142,13 @@ def argument_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="pushes of the control plane (required)",
+    )
+    add(
+        "--door-port",
+        default=0,
+        type=int,
+        metavar="N",
+        help="visitors whom other nodes forward (default: any free port)",
     )
     add(
         "--advertise",

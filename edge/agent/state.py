@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from edge.agent.desired import DesiredSlot, Version, read_scaling, read_version
+from edge.agent.desired import DesiredSlot, Version, read_home, read_scaling, read_version
 from edge.agent.sealing import Seal
 from edge.proc import Identity
 from edge.runtime.sandbox import FIRST_UID
@@ -51,6 +51,7 @@ INSERT OR IGNORE INTO node (key, value) VALUES ('watermark', 0);
 _CHANGES = (
     "ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",
     "ALTER TABLE slots ADD COLUMN data_node TEXT",
+    "ALTER TABLE slots ADD COLUMN home TEXT NOT NULL DEFAULT 'null'",
 )
 
 
@@ -283,8 +284,8 @@ class State:
         desired = slot.desired
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
-            " hostnames, desired, live, number, state, reason, reported, scaling, data_node)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " hostnames, desired, live, number, state, reason, reported, scaling, data_node, home)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 desired.script_id,
                 desired.account_id,
@@ -300,6 +301,7 @@ class State:
                 slot.reported,
                 json.dumps(desired.scaling.as_json()),
                 desired.data_node,
+                json.dumps(desired.home.as_json() if desired.home else None),
             ),
         )
 
@@ -314,6 +316,7 @@ class State:
             versions=self._unsealed(row["script_id"], row["desired"]),
             scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
             data_node=row["data_node"],
+            home=read_home(json.loads(row["home"]), "home"),
         )
         live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
         return Slot(

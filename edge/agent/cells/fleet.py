@@ -23,7 +23,7 @@ from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Slot, State
-from edge.agent.stores.owned import KIND, Owned
+from edge.agent.stores.owned import Owned
 from edge.agent.stores.stores import Stores
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
@@ -397,8 +397,6 @@ class Fleet:
         """The way to each kind of store that the script needs. Raises StartError."""
         kinds, elsewhere = kinds_of(spec), slot.desired.data_node
         kept = sorted(kind for kind in kinds if KINDS[kind].kept)
-        if spec.owned():
-            kept.append(KIND)
         if kept and elsewhere:
             raise StartError(
                 f"This script binds storage ({', '.join(kept)}), and its account's data is "

@@ -67,8 +67,8 @@ class Admin:
                 found[fields[1], fields[3]] = int(fields[6])
         return found
 
-    async def hosts(self, map_file: Path) -> dict[str, str]:
-        """The host map as HAProxy has it."""
+    async def map(self, map_file: Path) -> dict[str, str]:
+        """A map as HAProxy has it."""
         answer = await self.ask(f"show map {word(map_file)}")
         entries = (line.split() for line in answer.splitlines())
         return {entry[1]: entry[2] for entry in entries if len(entry) == 3}

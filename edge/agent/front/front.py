@@ -10,9 +10,10 @@ import structlog
 
 from edge.agent.front.admin import Admin, AdminError
 from edge.agent.front.template import (
+    HOMES,
     SERVER_OPTIONS,
     FrontFiles,
-    hosts_text,
+    map_text,
     slot_name,
     slots_text,
     word,
@@ -37,7 +38,10 @@ class Table:
 
     servers: dict[int, dict[str, Path]] = field(default_factory=dict)
     """Socket by cell name by slot number: the cells that take new requests."""
-    hosts: dict[str, int] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """The backend by hostname, see `deployer.hosts`."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """Address and port of the other nodes' doors, with a slash between, by the node's id."""
     held: set[str] = field(default_factory=set)
     """Cells that cannot be started now: their visitors get a 503 at once."""
     leaving: set[str] = field(default_factory=set)
@@ -53,12 +57,14 @@ class Front:
         self._lock = asyncio.Lock()
 
     def load(
-        self, servers: dict[int, dict[str, Path]], hosts: dict[str, int], leaving: set[str]
+        self, servers: dict[int, dict[str, Path]], hosts: dict[str, str], leaving: set[str]
     ) -> None:
-        """Set the whole table and write it, before HAProxy is started or compared."""
-        self._table = Table(servers=servers, hosts=hosts, leaving=leaving)
+        """Set the whole table and write it, before HAProxy is started or compared. Where other nodes
+        are is known from the file: the control plane may be away."""
+        homes = _read_map(self._files.homes)
+        self._table = Table(servers=servers, hosts=hosts, homes=homes, leaving=leaving)
         self._write_slots()
-        self._write_hosts()
+        self._write_maps()
 
     async def add(self, number: int, cell: str, socket: Path) -> None:
         """Make a cell known; `exchange` sends requests to it. Raises FrontRefusedError, and then
@@ -134,14 +140,21 @@ class Front:
                 self._write_slots()
                 await self._tell(f"set server {slot_name(number)}/{cell} state ready")
 
-    async def route(self, hosts: dict[str, int]) -> None:
-        """Make exactly these hostnames lead to these slots."""
+    async def route(self, hosts: dict[str, str]) -> None:
+        """Make exactly these hostnames lead to these backends."""
         async with self._lock:
             before, self._table.hosts = self._table.hosts, hosts
-            if before == hosts:
-                return
-            self._write_hosts()
-            await self._tell_hosts({host: slot_name(slot) for host, slot in before.items()})
+            if before != hosts:
+                self._write_maps()
+                await self._tell_map(self._files.hosts, before, hosts)
+
+    async def know(self, homes: dict[str, str]) -> None:
+        """Make exactly these nodes the ones that are forwarded to and accepted at the door."""
+        async with self._lock:
+            before, self._table.homes = self._table.homes, homes
+            if before != homes:
+                self._write_maps()
+                await self._tell_map(self._files.homes, before, homes)
 
     async def dropped_lines(self) -> int:
         """How many lines of its log HAProxy could not write since this was asked the last time."""
@@ -167,7 +180,8 @@ class Front:
         async with self._lock:
             try:
                 repairs = await self._repair_servers()
-                repairs += await self._tell_hosts(await self._admin.hosts(self._files.hosts))
+                for path, wanted in self._maps():
+                    repairs += await self._tell_map(path, await self._admin.map(path), wanted)
             except AdminError as error:
                 log.warning("front_compare_failed", reason=str(error))
                 return 0
@@ -176,7 +190,9 @@ class Front:
         return repairs
 
     async def _repair_servers(self) -> int:
-        found = await self._admin.servers()
+        found = {
+            one: state for one, state in (await self._admin.servers()).items() if one[0] != HOMES
+        }
         wanted = {
             (slot_name(number), cell): (number, socket)
             for number, cells in self._table.servers.items()
@@ -214,16 +230,21 @@ class Front:
             return True  # it starts again from files that do not have the server
         return "deleted" in answer or "No such" in answer
 
-    async def _tell_hosts(self, before: dict[str, str]) -> int:
-        """Change the map in HAProxy from what it has to what it should have."""
-        wanted = {host: slot_name(number) for host, number in self._table.hosts.items()}
-        path = word(self._files.hosts)
-        changes = [f"del map {path} {host}" for host in before.keys() - wanted.keys()]
-        for host, slot in wanted.items():
-            if host not in before:
-                changes.append(f"add map {path} {host} {slot}")
-            elif before[host] != slot:
-                changes.append(f"set map {path} {host} {slot}")
+    def _maps(self) -> tuple[tuple[Path, dict[str, str]], ...]:
+        return (
+            (self._files.hosts, self._table.hosts),
+            (self._files.homes, self._table.homes),
+        )
+
+    async def _tell_map(self, file: Path, before: dict[str, str], wanted: dict[str, str]) -> int:
+        """Change a map in HAProxy from what it has to what it should have."""
+        path = word(file)
+        changes = [f"del map {path} {key}" for key in before.keys() - wanted.keys()]
+        for key, value in wanted.items():
+            if key not in before:
+                changes.append(f"add map {path} {key} {value}")
+            elif before[key] != value:
+                changes.append(f"set map {path} {key} {value}")
         # One line of commands has a limit of one buffer.
         for start in range(0, len(changes), 100):
             await self._tell(*changes[start : start + 100])
@@ -244,13 +265,19 @@ class Front:
         servers = {number: cells.items() for number, cells in self._table.servers.items()}
         _replace(self._files.slots, slots_text(self._slots, servers, self._table.held))
 
-    def _write_hosts(self) -> None:
-        _replace(self._files.hosts, hosts_text(self._table.hosts))
+    def _write_maps(self) -> None:
+        for path, table in self._maps():
+            _replace(path, map_text(table))
 
 
 def _addition(number: int, cell: str, socket: Path) -> str:
     """A server that is added gets no request until it is enabled."""
     return f"add server {slot_name(number)}/{cell} unix@{socket} {SERVER_OPTIONS}"
+
+
+def _read_map(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines() if path.exists() else ()
+    return dict(line.split() for line in lines)
 
 
 def _replace(path: Path, text: str) -> None:
