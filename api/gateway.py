@@ -91,6 +91,7 @@ class ReportIn(BaseModel):
     sandbox: str = "none"
     agent_url: str | None = None
     door_port: int = Field(0, ge=0, le=65535)
+    bucket: str = Field("", max_length=1000)
     slots: list[SlotReportIn] = []
     runs: list[RunReportIn] = []
     condition: ConditionIn | None = None
@@ -179,7 +180,10 @@ def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
         node = calling_node(session, credentials)
         if body.generation > node.generation and rollouts.overtake(session, node, body.generation):
             log.warning("node_was_ahead", node=node.name, generation=body.generation)
+        moved = body.bucket != node.bucket
         _note(node, body)
+        if moved:
+            rollouts.data_moved(session, node)
         node_id, generation = node.id, node.generation
         crons.record(session, (crons.Outcome(**run.model_dump()) for run in body.runs))
     rollouts.record(
@@ -280,6 +284,7 @@ def _note(node: Node, body: ReportIn) -> None:
     node.runtime_compatibility_date = body.runtime_compatibility_date
     node.sandbox = body.sandbox
     node.door_port = body.door_port
+    node.bucket = body.bucket
     if body.condition:
         node.condition = body.condition.model_dump(mode="json")
     if body.agent_url:

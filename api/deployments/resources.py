@@ -52,13 +52,13 @@ def check(
     bindings: Iterable[dict[str, Any]],
     makes: Iterable[NewResource] = (),
 ) -> None:
-    """Raises what the binding's kind raises, NotSupported when no node could be the one with the data.
+    """Raises what the binding's kind raises, NotSupported when the nodes do not share the data.
     `makes` is what need not be there yet."""
     bound = [binding for binding in bindings if binding["type"] in STORAGE]
-    if bound and stores.node_count(session) > 1:
+    if bound and stores.node_count(session) > 1 and not stores.shared_bucket(session):
         raise NotSupported(
             f"Binding {bound[0]['name']} stores data, and this platform has several nodes, which need "
-            "a bucket for that (SKERRY_BUCKET); Skerry cannot use one yet. Nothing was changed."
+            "one bucket for that (SKERRY_BUCKET), the same on all of them. Nothing was changed."
         )
     coming = {(one.type, one.id) for one in makes}
     for binding in bound:

@@ -159,8 +159,12 @@ def forget_node(session: Session, node: Node, *, abandon: bool) -> None:
     """Remove a locked node. Raises Conflict when it has Durable Objects, unless they are abandoned:
     their scripts go to another node then."""
     accounts = node_homes.leave(session, node, abandon=abandon)
+    had_data = stores.data_node(session) is node
     remove_node(session, node)
     session.flush()
+    if had_data and (heir := stores.data_node(session)):
+        catch_up(session, heir)
+        data_moved(session, heir)
     for account in accounts:
         at_home = Script.account_id == account.id, Script.at_home, Script.deleted_at.is_(None)
         current = select(Deployment).join(Deployment.script)
@@ -168,6 +172,15 @@ def forget_node(session: Session, node: Node, *, abandon: bool) -> None:
             current.where(*at_home, Deployment.state != DeploymentState.SUPERSEDED)
         ).all():
             roll_out(session, one.script, one)
+
+
+def data_moved(session: Session, node: Node) -> None:
+    """Tell the other nodes where the data is now, if it is this node that has it."""
+    if stores.data_node(session) is node:
+        for other in session.scalars(
+            select(Node).where(Node.id != node.id).order_by(Node.id)
+        ).all():
+            catch_up(session, other)
 
 
 def overtake(session: Session, node: Node, ahead: int) -> bool:
@@ -239,6 +252,7 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "hostnames": hostnames(script) if deployment else [],
         "scaling": script.scaling.model_dump(),
         "data_node": _other_data_node(rollout),
+        "data_bucket": _data_bucket(rollout),
         "home": {"node_id": home.id, "name": home.name} if home else None,
         "versions": [
             {
@@ -258,6 +272,12 @@ def _other_data_node(rollout: Rollout) -> str | None:
     session = object_session(rollout)
     node = stores.data_node(session) if session else None
     return node.name if node and node.id != rollout.target_id else None
+
+
+def _data_bucket(rollout: Rollout) -> str | None:
+    session = object_session(rollout)
+    node = stores.data_node(session) if session else None
+    return node.bucket or None if node else None
 
 
 def _other_home(rollout: Rollout) -> Node | None:

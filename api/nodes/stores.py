@@ -1,7 +1,7 @@
 """The way to an account's data: which node has it, and asking its store there.
 
-One node has all data of the platform, its first one, but for Durable Objects, which are at their
-account's home (homes.py). Several would need a bucket that they share, which Skerry cannot use yet.
+One node has all data of the platform, its first one, unless all nodes keep it in one bucket. Durable
+Objects are at their account's home (homes.py) in any case.
 """
 
 import ssl
@@ -52,7 +52,16 @@ def _keeper(session: Session, account_id: str, kind: str) -> Node | None:
     """The node with an account's data of a kind: its Durable Objects are at its home."""
     account = session.get(Account, account_id) if kind == OBJECTS else None
     home = session.get(Node, account.home_id) if account and account.home_id else None
-    return home or data_node(session)
+    if home or kind == OBJECTS or not shared_bucket(session):
+        return home or data_node(session)
+    nodes = session.scalars(select(Node).order_by(Node.created_at, Node.id)).all()
+    return min(nodes, key=lambda node: node.away, default=None)
+
+
+def shared_bucket(session: Session) -> str | None:
+    """The bucket in which all nodes keep the data of accounts; None when they keep it elsewhere."""
+    buckets = set(session.scalars(select(Node.bucket).distinct()))
+    return (buckets.pop() or None) if len(buckets) == 1 else None
 
 
 def node_count(session: Session) -> int:

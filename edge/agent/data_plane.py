@@ -118,8 +118,12 @@ class DataPlane:
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
         self.store_watchdog = Watchdog(self.stores.running, store_limits)
-        self.queues = Queues(paths, self.stores, self.fleet, self.background)
-        self.resting = Resting(self.store_watchdog, settings.idle_seconds, self.queues.held)
+        self.queues = Queues(
+            paths, self.stores, self.fleet, self.background, self.state.has_data_of
+        )
+        self.resting = Resting(
+            self.store_watchdog, settings.idle_seconds, self.queues.held, self.stores.shared
+        )
         self.files = Files(
             state=self.state,
             bundles=self.bundles,

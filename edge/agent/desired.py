@@ -72,6 +72,8 @@ class DesiredSlot:
     scaling: Scaling = Scaling()
     data_node: str | None = None
     """The node that has the account's data, when it is another one."""
+    data_bucket: str | None = None
+    """The bucket in which that node keeps it, if it does."""
     home: Home | None = None
     """Where visitors are forwarded to, when that is another node: then nothing runs here."""
 
@@ -99,6 +101,7 @@ def read_slot(fields: Fields) -> DesiredSlot:
         versions=fields.objects("versions", read_version),
         scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
         data_node=fields.optional_text("data_node"),
+        data_bucket=fields.optional_text("data_bucket"),
         home=read_home(fields.get("home"), f"{fields.where}.home"),
     )
 

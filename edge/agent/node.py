@@ -141,6 +141,7 @@ class Node:
                 self._sandbox.level,
             ),
             "door_port": self._plane.door_port,
+            "bucket": self._settings.bucket.url if self._settings.bucket else "",
             "condition": condition(self._paths),
         }
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.runtime.stores.cluster import Bucket, BucketError, read_bucket
+
 AGENT_VERSION = "0.1.0"
 
 
@@ -75,6 +77,8 @@ class Settings:
     """Copies that are kept of one database; beyond it the oldest go."""
     d1_points_mib: int
     """What all copies of one database may have together."""
+    bucket: Bucket | None
+    """Where all nodes keep the data of accounts; None keeps it on this node's disk."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
 
@@ -82,6 +86,11 @@ class Settings:
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError, or exits with argparse's message."""
     given = argument_parser().parse_args(arguments)
+    advertise = given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}"
+    try:
+        bucket = read_bucket(environ, given.bind, advertise)
+    except BucketError as error:
+        raise SettingsError(str(error)) from error
     return Settings(
         directory=given.dir,
         name=given.name,
@@ -90,7 +99,8 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         https_port=given.https_port,
         agent_port=given.agent_port,
         door_port=given.door_port,
-        advertise=given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}",
+        advertise=advertise,
+        bucket=bucket,
         control=given.control,
         join_token=given.join,
         stop_all_on_exit=given.stop_all_on_exit,

@@ -52,6 +52,7 @@ _CHANGES = (
     "ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",
     "ALTER TABLE slots ADD COLUMN data_node TEXT",
     "ALTER TABLE slots ADD COLUMN home TEXT NOT NULL DEFAULT 'null'",
+    "ALTER TABLE slots ADD COLUMN data_bucket TEXT",
 )
 
 
@@ -236,6 +237,12 @@ class State:
             slot.reason,
         )
 
+    def has_data_of(self, account_id: str) -> bool:
+        """Whether this is the node with the data of an account, or the one that works on it when that is
+        in a bucket."""
+        slots = (slot.desired for slot in self.slots() if slot.desired.account_id == account_id)
+        return not any(desired.data_node for desired in slots)
+
     def referenced_versions(self) -> list[Version]:
         """Every version whose files must stay on disk."""
         versions = [version for slot in self.slots() for version in slot.desired.versions]
@@ -284,8 +291,9 @@ class State:
         desired = slot.desired
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
-            " hostnames, desired, live, number, state, reason, reported, scaling, data_node, home)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " hostnames, desired, live, number, state, reason, reported, scaling, data_node, home,"
+            " data_bucket)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 desired.script_id,
                 desired.account_id,
@@ -302,6 +310,7 @@ class State:
                 json.dumps(desired.scaling.as_json()),
                 desired.data_node,
                 json.dumps(desired.home.as_json() if desired.home else None),
+                desired.data_bucket,
             ),
         )
 
@@ -316,6 +325,7 @@ class State:
             versions=self._unsealed(row["script_id"], row["desired"]),
             scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
             data_node=row["data_node"],
+            data_bucket=row["data_bucket"],
             home=read_home(json.loads(row["home"]), "home"),
         )
         live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)

@@ -4,10 +4,13 @@
 
 import server, { D1Database as Database } from "bundled-d1.js";
 import { opened } from "door.js";
+import { awake, filesOf } from "shared.js";
 
 export { server as D1 };
 
 export class D1Database extends Database {
+  ping() {}
+
   facts() {
     const { sql } = this.ctx.storage;
     const tables = sql.exec(
@@ -19,7 +22,7 @@ export class D1Database extends Database {
 
   // All of the file or nothing of it.
   async ingest(file) {
-    const content = await this.env.BLOBS.fetch(url(file));
+    const content = await filesOf(this.env).fetch(url(file));
     if (!content.ok) return { error: "The file was not uploaded, or has been imported already." };
     const done = { num_queries: 0, rows_read: 0, rows_written: 0 };
     try {
@@ -83,7 +86,7 @@ export default {
     const database = await opened(request, env);
     if (database === null) return new Response(null, { status: 403, statusText: "Forbidden" });
     const { pathname } = new URL(request.url);
-    const object = env.DATABASE.get(env.DATABASE.idFromName(database));
+    const object = await awake(env, env.DATABASE, env.DATABASE.idFromName(database));
     if (pathname === "/facts") return Response.json(await object.facts());
     if (pathname === "/glance") return Response.json(await object.glance(await request.json()));
     if (pathname === "/dump") return dump(object, await request.json());
@@ -108,10 +111,10 @@ async function dump(object, { no_schema = false, no_data = false, tables = [] })
 // PUT: it waits; POST: it is imported and gone.
 async function file(request, env, name, object) {
   if (request.method === "PUT") {
-    return env.BLOBS.fetch(url(name), { method: "PUT", body: request.body });
+    return filesOf(env).fetch(url(name), { method: "PUT", body: request.body });
   }
   const done = await object.ingest(name);
-  await env.BLOBS.fetch(url(name), { method: "DELETE" });
+  await filesOf(env).fetch(url(name), { method: "DELETE" });
   return Response.json(done, { status: done.error ? 400 : 200 });
 }
 

@@ -4,18 +4,35 @@
 
 import server, { KVNamespace as Namespace } from "bundled-kv.js";
 import { opened } from "door.js";
+import { awake, filesOf } from "shared.js";
+
+// What the runtime's server takes for a folder of files.
+const withFiles = (env) => ({ ...env, BLOBS: filesOf(env) });
 
 export class KVNamespace extends Namespace {
+  constructor(ctx, env) {
+    super(ctx, withFiles(env));
+  }
+
+  ping() {}
+
+  // Answers the files that it had.
   async destroy() {
+    const { sql } = this.ctx.storage;
+    const files = sql.exec("SELECT blob FROM entries WHERE blob IS NOT NULL UNION SELECT blob FROM garbage");
+    const names = files.toArray().map(({ blob }) => blob);
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    return names;
   }
 }
 
 export default {
-  async fetch(request, env) {
+  async fetch(request, plain) {
+    const env = withFiles(plain);
     const namespace = await opened(request, env);
     if (namespace === null) return new Response(null, { status: 403, statusText: "Forbidden" });
+    await awake(env, env.SHARD, env.SHARD.idFromName(namespace));
     // All that the server takes from the context of a request.
     const context = { props: { namespace } };
     if (request.method === "POST") {
@@ -72,7 +89,12 @@ async function answered(entries, send) {
 
 async function destroy(env, namespace) {
   const id = env.SHARD.idFromName(namespace);
-  await env.SHARD.get(id).destroy();
+  const files = await env.SHARD.get(id).destroy();
+  if (env.SHARED) {
+    // A bucket has no folders.
+    for (const file of files) await env.BLOBS.fetch(`http://blobs/${file}`, { method: "DELETE" });
+    return new Response(null);
+  }
   const blobs = await env.BLOBS.fetch(`http://blobs/${id}`, { method: "DELETE" });
   const gone = blobs.ok || blobs.status === 404;
   return new Response(null, { status: gone ? 200 : 500 });

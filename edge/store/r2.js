@@ -2,6 +2,7 @@
 
 import { opened } from "./door.js";
 import { Bucket } from "./r2/bucket.js";
+import { awake } from "./shared.js";
 
 export { Bucket };
 
@@ -9,7 +10,7 @@ export default {
   async fetch(request, env) {
     const name = await opened(request, env);
     if (name === null) return new Response(null, { status: 403, statusText: "Forbidden" });
-    const bucket = env.BUCKET.get(env.BUCKET.idFromName(name));
+    const bucket = await awake(env, env.BUCKET, env.BUCKET.idFromName(name));
     if (request.method === "POST" && new URL(request.url).pathname === "/destroy") {
       const status = { ended: 200, "not empty": 409, "left over": 500 }[await bucket.destroy()];
       return new Response(null, { status });

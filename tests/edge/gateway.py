@@ -389,6 +389,7 @@ class _Requests(BaseHTTPRequestHandler):
             "sandbox",
             "agent_url",
             "door_port",
+            "bucket",
             "slots",
             "runs",
             "condition",

@@ -243,6 +243,7 @@ class Cell:
         mounts: Sequence[Mount] = (),
         doors: bool = True,
         locks: Sequence[int] = (),
+        network: bool = False,
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
@@ -274,6 +275,7 @@ class Cell:
                     mounts=mounts,
                     doors=doors,
                     locks=locks,
+                    network=network,
                 )
         finally:
             os.close(writing_end)
@@ -321,11 +323,14 @@ class Cell:
         """The limit that ended its newest process, None while it runs or when none did."""
         return self._killed_for
 
-    def rest(self) -> None:
-        """End the process at once: it does nothing, and nobody is connected."""
+    def rest(self, last: signal.Signals = signal.SIGKILL) -> None:
+        """End the process, which is stopped: it does nothing, and nobody is connected. At once, or as it
+        ends when it is asked to with another signal."""
         if self.process and not self.process.ended:
             self.rested = True
-            self.process.send(signal.SIGKILL)
+            self.process.send(last)
+            if last is not signal.SIGKILL:
+                self.process.send(signal.SIGCONT)
 
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""

@@ -397,10 +397,11 @@ class Fleet:
         """The way to each kind of store that the script needs. Raises StartError."""
         kinds, elsewhere = kinds_of(spec), slot.desired.data_node
         kept = sorted(kind for kind in kinds if KINDS[kind].kept)
-        if kept and elsewhere:
+        bucket = self._settings.bucket.url if self._settings.bucket else None
+        if kept and elsewhere and (not bucket or bucket != slot.desired.data_bucket):
             raise StartError(
-                f"This script binds storage ({', '.join(kept)}), and its account's data is "
-                f"on {elsewhere}. Several nodes need a bucket for that, which Skerry cannot use yet."
+                f"This script binds storage ({', '.join(kept)}), and its account's data is on {elsewhere}. "
+                "Several nodes need one bucket for that (SKERRY_BUCKET), the same on all of them."
             )
         account_id = slot.desired.account_id
         if spec.main_module:

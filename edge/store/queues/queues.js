@@ -21,6 +21,8 @@ export class Queues extends DurableObject {
     for (const queue of this.settings.names()) this.due.look(queue);
   }
 
+  ping() {}
+
   async fetch(request) {
     const queue = request.headers.get("x-skerry-queue");
     const { pathname } = new URL(request.url);
