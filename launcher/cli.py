@@ -15,6 +15,7 @@ from launcher import (
     password,
     restore,
     status,
+    storage,
     testing,
     trust,
     up,
@@ -51,7 +52,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     command = options.command
     if command in ("up", "test", "bench", "restore", "soak"):
         _set_up(arguments, testing=command in ("test", "bench", "soak"))
-    if command in ("test", "bench", "soak", "backup", "restore", "reset-password"):
+    if command in ("test", "bench", "soak", "backup", "restore", "reset-password", "storage"):
         # Ended from outside (a time limit, say), they stop what they started all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = {
@@ -63,6 +64,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "backup": lambda: backup.run(data, options.file.resolve()),
         "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
         "reset-password": lambda: password.reset(data, options.email),
+        "storage": lambda: storage.move(data),
         "trust": lambda: trust.run(data, remove=options.remove),
         "test": lambda: testing.run(options.paths),
         "bench": lambda: _bench(options.part, records=options.records, save=options.save),
@@ -142,8 +144,10 @@ def parser() -> argparse.ArgumentParser:
         "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
     )
     forgotten.add_argument("email", metavar="EMAIL", help="the member's address")
-    trusted = command("trust", "Let this machine believe the certificates of its live URLs.")
-    trusted.add_argument("--remove", action="store_true", help="take that back")
+    _add_storage(
+        command("storage", "Carry what Workers store from the nodes' disks into SKERRY_BUCKET.")
+    )
+    _add_trust(command("trust", "Let this machine believe the certificates of its live URLs."))
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument(
@@ -212,6 +216,17 @@ def _add_restore(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a stopped instance, which is kept as DIR.before-restore-…",
     )
+
+
+def _add_storage(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "what", choices=["move"], metavar="move", help="what was carried over before stays"
+    )
+    command.epilog = "The instance must not run. See docs/operating.md, Several nodes."
+
+
+def _add_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--remove", action="store_true", help="take that back")
 
 
 def _add_test(command: argparse.ArgumentParser) -> None:
