@@ -42,7 +42,7 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
-from api.targets import endpoints as targets
+from api.targets import endpoints as targets, remote
 from api.telemetry import endpoints as telemetry
 from api.usage import endpoints as usage
 from api.versions import endpoints as versions
@@ -113,7 +113,11 @@ def create_app() -> FastAPI:
         alerts.router,
     ):
         app.include_router(router, prefix="/client/v4")
-    for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):
+    for route in (
+        Route(PREFIX, S3()),
+        Mount(PREFIX, S3()),
+        Mount(remote.PREFIX, remote.Bindings()),
+    ):
         app.router.routes.append(route)
     render_problems(app)
     app.add_middleware(JsonWhateverItIsCalled)

@@ -4,6 +4,7 @@ Each flow opens its own short transactions, because between them it starts a bun
 nodes. Never call one inside a transaction.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from api.errors import (
     AlreadyExists,
     BodyInvalid,
     Conflict,
+    ScriptNotFound,
     ScriptRejected,
     SecretNotChangeable,
     SecretNotFound,
@@ -36,7 +38,7 @@ from api.objects import service as objects
 from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
-from api.targets import parity, service as targets
+from api.targets import credentials, parity, service as targets
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
@@ -334,6 +336,20 @@ def leave_target(account_id: str, name: str, target_id: str) -> Rollout:
         target = targets.get(session, account_id, target_id)
         targets.leave(session, script, target)
         return rollout_service.roll_out_to_lambda(session, target, script, None)
+
+
+def renew_credentials() -> int:
+    """Push once more what binds storage with an old credential; gives how many functions that were."""
+    with transaction() as session:
+        due = credentials.due(session)
+    for account_id, name, target_id in due:
+        with contextlib.suppress(ScriptNotFound), transaction() as session:
+            script = scripts.lock(session, account_id, name)
+            deployment = deployments.current(session, script)
+            chosen = {target.id: target for target in targets.chosen(session, script)}
+            if deployment and target_id in chosen:
+                rollout_service.roll_out_to_lambda(session, chosen[target_id], script, deployment)
+    return len(due)
 
 
 # --- secrets ----------------------------------------------------------------------------------

@@ -80,9 +80,11 @@ class Store:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
     ) -> httpx2.Response:
-        """The answer with its body still to be read; `path` is encoded already. Raises Unavailable
-        when the node does not answer."""
-        url = httpx2.URL(self._door.url + path, params=dict(query or {}) or None)
+        """The answer with its body still to be read; `path` is encoded already, and may have a query
+        that is as well. Raises Unavailable when the node does not answer."""
+        url = httpx2.URL(self._door.url + path)
+        if query:
+            url = url.copy_with(params=dict(query))
         request = self._client.build_request(
             method,
             url,

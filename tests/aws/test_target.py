@@ -1,26 +1,19 @@
 """A Lambda target from its adding to the withdrawal of a script, against an AWS that is strict."""
 
 import json
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.config import Config
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import transaction
 from api.deployments import flows
 from api.deployments.models import Rollout
-from api.settings import settings
-from api.targets import access, service as targets
 from api.targets.access import Access, client
 from api.targets.costs import Traffic, estimate
 from api.targets.models import LambdaFunction, LambdaTarget
-from api.targets.schemas import TargetIn
-from tests.aws.cloud import ACCESS_ROLE, KEY_ID, ROLE, SECRET, Cloud, running_cloud
+from tests.aws.cloud import ACCESS_ROLE, KEY_ID, ROLE, SECRET, Cloud
 from tests.cast import Tenant, upload_parts
 from worker.deployments import push
 from worker.lambdas import look
@@ -30,41 +23,6 @@ pytestmark = pytest.mark.edge
 
 SCRIPT = "workers/scripts/my-app"
 SECRETS = [{"name": "TOKEN", "type": "secret_text", "text": "hidden"}]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cloud]:
-    with (
-        tempfile.TemporaryDirectory(prefix="skerry-aws-") as folder,
-        running_cloud(Path(folder)) as cloud,
-    ):
-        yield cloud
-
-
-@pytest.fixture
-def cloud(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    monkeypatch.setattr(settings(), "aws_endpoint_url", running.url)
-    monkeypatch.setattr(aws_lambda, "POLL_SECONDS", 0.01)
-    patient = access._CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3}))
-    monkeypatch.setattr(access, "_CONFIG", patient)
-    running.calls.clear()
-    yield running
-    running.denied, running.throttled, running.broken_at = set(), 0, ""
-    running.keys = {KEY_ID}
-
-
-@pytest.fixture
-def target(session: Session, alice: Tenant, cloud: Cloud) -> LambdaTarget:
-    wanted = TargetIn(
-        name="aws",
-        region="eu-central-1",
-        role_arn=ROLE,
-        access_key_id=KEY_ID,
-        secret_access_key=SECRET,
-    )
-    target = targets.add(session, alice.id, wanted)
-    session.commit()
-    return target
 
 
 @pytest.fixture

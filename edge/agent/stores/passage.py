@@ -75,15 +75,18 @@ class Passage:
             log.warning("store_gave_no_answer", store=cell.name, reason=repr(error))
             said = f"The store ended before it answered: {error!r}"
             return _said(503, said, cell.killed_for or "")
-        headers = _passed(answer.headers.multi_items())
+        # As they came: what a script gave to KV as metadata may be any Unicode.
+        answered = [one for one in answer.headers.raw if _is_passed(one[0].decode("latin-1"))]
         if answer.reason_phrase:
-            headers.append((REASON_HEADER, answer.reason_phrase))
+            answered.append(
+                (REASON_HEADER.encode(), answer.reason_phrase.encode("latin-1", "replace"))
+            )
         response = StreamingResponse(
             answer.aiter_raw(),
             status_code=answer.status_code,
             background=BackgroundTask(client.aclose),
         )
-        response.raw_headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
+        response.raw_headers = answered
         return response
 
     def _own(self, request: Request, account_id: str, name: str, rest: str) -> Response:
@@ -102,7 +105,11 @@ class Passage:
 
 
 def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED]
+    return [(name, value) for name, value in headers if _is_passed(name)]
+
+
+def _is_passed(name: str) -> bool:
+    return name.lower() not in _NOT_PASSED
 
 
 def _body(request: Request) -> AsyncIterator[bytes] | None:
