@@ -23,6 +23,8 @@ HANDLER = "index.handler"
 KEY_VARIABLE = "VERSION_KEY"
 # Where the version's storage is, and what opens it; adapter: remote.js.
 URL_VARIABLE, CREDENTIAL_VARIABLE = "BINDINGS_URL", "BINDINGS_CREDENTIAL"
+# By which the function knows the front of a node; adapter: front.js.
+FRONT_VARIABLE = "FRONT_SECRET"
 # Bindings to what stays on a node.
 REMOTE_BINDING_TYPES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
 

@@ -335,7 +335,20 @@ def leave_target(account_id: str, name: str, target_id: str) -> Rollout:
         script = scripts.lock(session, account_id, name)
         target = targets.get(session, account_id, target_id)
         targets.leave(session, script, target)
+        _tell_nodes(session, script)  # no front may lead there any more
         return rollout_service.roll_out_to_lambda(session, target, script, None)
+
+
+def tell_nodes(account_id: str, name: str) -> None:
+    """Let every node hear of a script's function that is somewhere else now."""
+    with contextlib.suppress(ScriptNotFound), transaction() as session:
+        _tell_nodes(session, scripts.lock(session, account_id, name))
+
+
+def _tell_nodes(session: Session, script: Script) -> None:
+    deployment = deployments.current(session, script)
+    if deployment is not None:
+        rollout_service.roll_out_to_nodes(session, script, deployment)
 
 
 def renew_credentials() -> int:

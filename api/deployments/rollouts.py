@@ -83,18 +83,21 @@ class SlotReport:
 def roll_out(session: Session, script: Script, deployment: Deployment | None) -> list[Rollout]:
     """Make the rollouts that bring every node, and every Lambda target that the script has chosen, to
     this deployment, or withdraw the script."""
+    rollouts = roll_out_to_nodes(session, script, deployment)
+    lambdas = targets.locked(session, script, leaving=deployment is None)
+    return rollouts + [_roll_out_to(session, target, script, deployment) for target in lambdas]
+
+
+def roll_out_to_nodes(
+    session: Session, script: Script, deployment: Deployment | None
+) -> list[Rollout]:
     nodes = session.scalars(
         select(Node)
         .order_by(Node.id)  # always the same order: two deployments never wait for each other
         .with_for_update(of=Node.__table__, key_share=True)
         .execution_options(populate_existing=True)
     )
-    lambdas = targets.locked(session, script, leaving=deployment is None)
-    return [
-        _roll_out_to(session, target, script, deployment)
-        for found in (nodes, lambdas)
-        for target in found
-    ]
+    return [_roll_out_to(session, node, script, deployment) for node in nodes]
 
 
 def roll_out_to_lambda(
@@ -211,6 +214,7 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "hostnames": hostnames(script) if deployment else [],
         "scaling": script.scaling.model_dump(),
         "data_node": _other_data_node(rollout),
+        "function": _backup(rollout) if deployment else None,
         "versions": [
             {
                 "version_id": version.id,
@@ -229,6 +233,14 @@ def _other_data_node(rollout: Rollout) -> str | None:
     session = object_session(rollout)
     node = stores.data_node(session) if session else None
     return node.name if node and node.id != rollout.target_id else None
+
+
+def _backup(rollout: Rollout) -> dict[str, str] | None:
+    """The function that answers while a node cannot; a Lambda target need not hear of it."""
+    session = object_session(rollout)
+    if session is None or isinstance(rollout.target, LambdaTarget):
+        return None
+    return targets.backup(session, rollout.script)
 
 
 # --- claiming and recording -------------------------------------------------------------------

@@ -23,6 +23,7 @@ from edge.agent.egress import ROLE as EGRESS_ROLE, Egress
 from edge.agent.ending import end_node
 from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
+from edge.agent.front.backups import Backups
 from edge.agent.front.certificate import ensure_default_certificate
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
@@ -126,12 +127,14 @@ class DataPlane:
             fetch=fetch,
             background=self.background,
         )
+        self.backups = Backups(self.state, self.front)
         self.deployer = Deployer(
             settings=settings,
             state=self.state,
             files=self.files,
             fleet=self.fleet,
             front=self.front,
+            backups=self.backups,
             draining=Draining(
                 settings=settings, fleet=self.fleet, front=self.front, watchdog=self.watchdog
             ),
@@ -199,6 +202,7 @@ class DataPlane:
             self.background.run(self.egress.watch(role), role)
         self.background.run(self.haproxy.watch(self._front_came_back), "front")
         self.background.run(self._compare_often(), "compare")
+        self.background.run(self.backups.run(), "backups")
         self.background.run(self._keep_doors(), "doors")
         self.background.run(self.watchdog.run(), "watchdog")
         self.background.run(self.store_watchdog.run(), "store watchdog")
@@ -251,11 +255,13 @@ class DataPlane:
             possible_connections(self._settings.front_connections),
             self._settings.name,
             self._settings.drain_seconds,
+            self._settings.function_authorities,
         )
         listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
         write_private(self._files.main, (text + listening).encode())
         leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
-        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving)
+        functions = await self.backups.resolved()
+        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving, functions)
         await self.haproxy.open(listeners)
         await self.front.compare()
 

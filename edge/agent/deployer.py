@@ -14,6 +14,7 @@ from edge.agent.cells.guard import guard
 from edge.agent.desired import Version
 from edge.agent.draining import Draining
 from edge.agent.files import Files
+from edge.agent.front.backups import Backups
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
@@ -32,6 +33,7 @@ class Deployer:
         files: Files,
         fleet: Fleet,
         front: Front,
+        backups: Backups,
         draining: Draining,
         background: Background,
     ) -> None:
@@ -40,6 +42,7 @@ class Deployer:
         self._files = files
         self._fleet = fleet
         self._front = front
+        self._backups = backups
         self._draining = draining
         self._background = background
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -94,6 +97,7 @@ class Deployer:
             if self._unrouted:
                 self._unrouted = False
                 await self._front.route(hosts(self._state.slots()))
+        self._background.run(self._backups.update(), "backups")
 
     # Deploy
 

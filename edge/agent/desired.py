@@ -10,6 +10,9 @@ from edge.wire import Fields, WireError
 _SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
 # Goes into the front's map file as it is: nothing but a hostname may pass.
 _HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+_FUNCTION_URL = re.compile(r"https://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?/?")
+_SECRET = re.compile(r"[0-9a-f]{16,64}")
+HTTPS = 443
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Function:
+    """A function of the script's in a cloud, which answers visitors while this node cannot."""
+
+    host: str
+    port: int
+    secret: str
+    """By which the function knows that a request comes from the front of a node."""
+
+    def as_json(self) -> dict[str, str]:
+        return {"url": f"https://{self.host}:{self.port}/", "secret": self.secret}
+
+
+@dataclass(frozen=True)
 class DesiredSlot:
     script_id: str
     account_id: str
@@ -59,6 +75,7 @@ class DesiredSlot:
     scaling: Scaling = Scaling()
     data_node: str | None = None
     """The node that has the account's data, when it is another one."""
+    function: Function | None = None
 
 
 def read_slot(fields: Fields) -> DesiredSlot:
@@ -79,7 +96,20 @@ def read_slot(fields: Fields) -> DesiredSlot:
         versions=fields.objects("versions", read_version),
         scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
         data_node=fields.optional_text("data_node"),
+        function=read_function(fields.get("function"), f"{fields.where}.function"),
     )
+
+
+def read_function(source: object, where: str) -> Function | None:
+    if source is None:
+        return None
+    fields = Fields(source, where)
+    found, secret = _FUNCTION_URL.fullmatch(fields.text("url")), fields.text("secret")
+    if not found or not _HOSTNAME.fullmatch(found["host"]):
+        raise WireError(f"{where}.url must be https:// and a hostname")
+    if not _SECRET.fullmatch(secret):
+        raise WireError(f"{where}.secret must be hex digits")
+    return Function(found["host"], int(found["port"] or HTTPS), secret)
 
 
 def read_scaling(source: object, where: str) -> Scaling:

@@ -75,6 +75,8 @@ class Settings:
     """What all copies of one database may have together."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
+    function_authorities: str
+    """As HAProxy reads it: who may sign the certificates of functions that answer in a script's place."""
 
 
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -113,6 +115,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         d1_points=int(_positive(environ, "SKERRY_D1_POINTS", 100)),
         d1_points_mib=int(_positive(environ, "SKERRY_D1_POINTS_MIB", 1024)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
+        function_authorities=_authorities(environ, "SKERRY_FUNCTION_AUTHORITIES"),
     )
 
 
@@ -179,6 +182,13 @@ def _networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         return tuple(str(ipaddress.ip_network(text)) for text in given)
     except ValueError as error:
         raise SettingsError(f"{name} must be networks such as 10.1.0.0/16: {error}") from error
+
+
+def _authorities(environ: Mapping[str, str], name: str) -> str:
+    given = environ.get(name, "")
+    if given and not Path(given).is_file():
+        raise SettingsError(f"{name} must be a file of certificates (PEM)")
+    return given or "@system-ca"
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -8,11 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import transaction
-from api.deployments import flows
+from api.deployments import flows, rollouts
 from api.deployments.models import Rollout
+from api.nodes.service import Enrolment
 from api.targets.access import Access, client
 from api.targets.costs import Traffic, estimate
 from api.targets.models import LambdaFunction, LambdaTarget
+from edge.lambda_zip import FRONT_VARIABLE
 from tests.aws.cloud import ACCESS_ROLE, KEY_ID, ROLE, SECRET, Cloud
 from tests.cast import Tenant, upload_parts
 from worker.deployments import push
@@ -201,8 +203,6 @@ def test_a_function_of_somebody_else_is_left_alone(
 
 
 def _lambda_push(session: Session, rollout_id: str) -> Any:
-    from api.deployments import rollouts  # noqa: PLC0415
-
     found = session.get_one(Rollout, rollout_id)
     return rollouts._lambda_push(found, session.get_one(LambdaTarget, found.target_id))
 
@@ -257,6 +257,28 @@ def test_a_deleted_script_leaves_lambda_too(
     alice.result("DELETE", SCRIPT)
     push(rollout(session).id)
     assert session.scalars(select(LambdaFunction)).all() == []
+
+
+def test_every_node_hears_of_the_function_and_that_it_is_gone(
+    alice: Tenant, node: Enrolment, target: LambdaTarget, session: Session, cloud: Cloud
+) -> None:
+    alice.result("PUT", SCRIPT, **upload_parts())
+    chosen = flows.choose_target(alice.id, "my-app", target.id, by=alice.actor)
+    assert chosen
+    (before,) = rollouts.desired(session, node.node, 0)
+    assert before["function"] is None
+    push(chosen.id)
+    session.expire_all()
+    (told,) = rollouts.desired(session, node.node, before["generation"])
+    assert told["function"]["url"] == function(session).url
+    _, variables = cloud.live(function(session).name)
+    assert told["function"]["secret"] == variables[FRONT_VARIABLE]
+    again(session, chosen.id)
+    assert rollouts.desired(session, node.node, told["generation"]) == [], "it is where it was"
+    flows.leave_target(alice.id, "my-app", target.id)
+    session.expire_all()
+    (left,) = rollouts.desired(session, node.node, told["generation"])
+    assert left["function"] is None, "before the function is deleted"
 
 
 # --- over REST --------------------------------------------------------------------------------

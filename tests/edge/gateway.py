@@ -183,10 +183,11 @@ class Gateway:
         name: str,
         bundle: Bundle | None,
         hostnames: list[str] | None = None,
+        function: Json | None = None,
     ) -> Json:
         """Record a new desired state for one script on one node; sends nothing."""
         node.generation += 1
-        decided = slot(name, node.generation, bundle, hostnames)
+        decided = {**slot(name, node.generation, bundle, hostnames), "function": function}
         node.slots[str(decided["script_id"])] = decided
         if bundle:
             self.files |= bundle.files()

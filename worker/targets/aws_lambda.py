@@ -13,12 +13,19 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.db import transaction
+from api.deployments import flows
 from api.deployments.rollouts import LambdaPush, SlotReport
 from api.settings import settings
 from api.targets import credentials, parity, remote, service as targets, words
 from api.targets.access import client
 from api.versions.models import Version
-from edge.lambda_zip import CREDENTIAL_VARIABLE, HANDLER, KEY_VARIABLE, URL_VARIABLE
+from edge.lambda_zip import (
+    CREDENTIAL_VARIABLE,
+    FRONT_VARIABLE,
+    HANDLER,
+    KEY_VARIABLE,
+    URL_VARIABLE,
+)
 from edge.spec import SpecError
 from worker.targets import TargetUnreachable
 from worker.targets.packages import Package, packages_of
@@ -85,9 +92,12 @@ def _place(push: LambdaPush) -> None:
     function.keep_logs()
     function.prune(set(numbers.values()))
     script_id = push.slot["script_id"]
+    secrets = [one.credential for one in packages]
     with transaction() as session:
-        targets.placed(session, push.target_id, script_id, function.name, url)
-        credentials.placed(session, push.target_id, script_id, [one.credential for one in packages])
+        moved = targets.placed(session, push.target_id, script_id, function.name, url)
+        credentials.placed(session, push.target_id, script_id, secrets)
+    if moved:
+        flows.tell_nodes(push.slot["account_id"], push.slot["name"])
 
 
 def _check(push: LambdaPush) -> None:
@@ -181,7 +191,10 @@ class Function:
         return f"{package.version_id} {digest[:16]}"
 
     def _configuration(self, package: Package) -> dict[str, Any]:
-        variables = {KEY_VARIABLE: package.key}
+        variables = {
+            KEY_VARIABLE: package.key,
+            FRONT_VARIABLE: targets.front_secret(self.push.slot["script_id"]),
+        }
         if package.credential:
             variables |= {
                 URL_VARIABLE: remote.address(),

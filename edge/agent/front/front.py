@@ -12,6 +12,7 @@ from edge.agent.front.admin import Admin, AdminError
 from edge.agent.front.template import (
     SERVER_OPTIONS,
     FrontFiles,
+    functions_text,
     hosts_text,
     slot_name,
     slots_text,
@@ -42,6 +43,16 @@ class Table:
     """Cells that cannot be started now: their visitors get a 503 at once."""
     leaving: set[str] = field(default_factory=set)
     """Cells that drain; no comparison may touch them."""
+    functions: dict[int, str] = field(default_factory=dict)
+    """What answers while no cell of a slot can, as backups.py writes it."""
+
+    def fallbacks(self) -> dict[str, str]:
+        """The functions that answer now, by the name of their slot."""
+        return {
+            slot_name(number): function
+            for number, function in self.functions.items()
+            if not self.servers.get(number, {}).keys() - self.held
+        }
 
 
 class Front:
@@ -51,14 +62,22 @@ class Front:
         self._slots = slots
         self._table = Table()
         self._lock = asyncio.Lock()
+        self._fallbacks: dict[str, str] = {}
+        """As HAProxy was told."""
 
     def load(
-        self, servers: dict[int, dict[str, Path]], hosts: dict[str, int], leaving: set[str]
+        self,
+        servers: dict[int, dict[str, Path]],
+        hosts: dict[str, int],
+        leaving: set[str],
+        functions: dict[int, str],
     ) -> None:
         """Set the whole table and write it, before HAProxy is started or compared."""
-        self._table = Table(servers=servers, hosts=hosts, leaving=leaving)
+        self._table = Table(servers=servers, hosts=hosts, leaving=leaving, functions=functions)
         self._write_slots()
         self._write_hosts()
+        self._fallbacks = self._table.fallbacks()
+        _replace(self._files.functions, functions_text(self._fallbacks))
 
     async def add(self, number: int, cell: str, socket: Path) -> None:
         """Make a cell known; `exchange` sends requests to it. Raises FrontRefusedError, and then
@@ -81,12 +100,14 @@ class Front:
             server = slot_name(number)
             draining = [f"set server {server}/{one} state drain" for one in before]
             await self._tell(f"enable server {server}/{cell}", *draining)
+            await self._fall_back()
 
     async def drain(self, number: int, cell: str) -> None:
         """No new request goes to this cell; what it has begun goes on."""
         async with self._lock:
             self._leave(number, [cell])
             await self._tell(f"set server {slot_name(number)}/{cell} state drain")
+            await self._fall_back()
 
     def _leave(self, number: int, cells: Collection[str]) -> None:
         self._table.leaving.update(cells)
@@ -123,6 +144,8 @@ class Front:
         async with self._lock:
             self._table.held.add(cell)
             self._write_slots()
+            # First: between the two, visitors would see the page for nobody.
+            await self._fall_back()
             await self._tell(
                 f"set server {server} state maint", f"shutdown sessions server {server}"
             )
@@ -133,6 +156,21 @@ class Front:
                 self._table.held.discard(cell)
                 self._write_slots()
                 await self._tell(f"set server {slot_name(number)}/{cell} state ready")
+                await self._fall_back()
+
+    async def back_up(self, functions: dict[int, str]) -> None:
+        """Have exactly these functions answer for slots without a cell that could."""
+        async with self._lock:
+            self._table.functions = functions
+            await self._fall_back()
+
+    async def _fall_back(self) -> None:
+        before, self._fallbacks = self._fallbacks, self._table.fallbacks()
+        if before == self._fallbacks:
+            return
+        _replace(self._files.functions, functions_text(self._fallbacks))
+        await self._tell_map(self._files.functions, before, self._fallbacks)
+        log.info("front_fell_back", slots=sorted(self._fallbacks))
 
     async def route(self, hosts: dict[str, int]) -> None:
         """Make exactly these hostnames lead to these slots."""
@@ -167,7 +205,9 @@ class Front:
         async with self._lock:
             try:
                 repairs = await self._repair_servers()
-                repairs += await self._tell_hosts(await self._admin.hosts(self._files.hosts))
+                repairs += await self._tell_hosts(await self._admin.entries(self._files.hosts))
+                functions = await self._admin.entries(self._files.functions)
+                repairs += await self._tell_map(self._files.functions, functions, self._fallbacks)
             except AdminError as error:
                 log.warning("front_compare_failed", reason=str(error))
                 return 0
@@ -215,15 +255,18 @@ class Front:
         return "deleted" in answer or "No such" in answer
 
     async def _tell_hosts(self, before: dict[str, str]) -> int:
-        """Change the map in HAProxy from what it has to what it should have."""
         wanted = {host: slot_name(number) for host, number in self._table.hosts.items()}
-        path = word(self._files.hosts)
-        changes = [f"del map {path} {host}" for host in before.keys() - wanted.keys()]
-        for host, slot in wanted.items():
-            if host not in before:
-                changes.append(f"add map {path} {host} {slot}")
-            elif before[host] != slot:
-                changes.append(f"set map {path} {host} {slot}")
+        return await self._tell_map(self._files.hosts, before, wanted)
+
+    async def _tell_map(self, file: Path, before: dict[str, str], wanted: dict[str, str]) -> int:
+        """Change a map in HAProxy from what it has to what it should have."""
+        path = word(file)
+        changes = [f"del map {path} {key}" for key in before.keys() - wanted.keys()]
+        for key, value in wanted.items():
+            if key not in before:
+                changes.append(f"add map {path} {key} {value}")
+            elif before[key] != value:
+                changes.append(f"set map {path} {key} {value}")
         # One line of commands has a limit of one buffer.
         for start in range(0, len(changes), 100):
             await self._tell(*changes[start : start + 100])

@@ -14,6 +14,9 @@ HTTPS_FD = "SKERRY_HTTPS_FD"
 # Likewise the pipe into which the front writes a line per request: see front/log.py.
 LOG_FD = "SKERRY_LOG_FD"
 
+# The backend that leads to functions in a cloud; all others are slots.
+FUNCTIONS = "functions"
+
 # A write of at most so many bytes goes into a pipe whole or not at all (PIPE_BUF).
 LOG_LINE_BYTES = 4096
 # What front/log.py reads, in this order; the path is last, as a long one is cut off.
@@ -77,6 +80,11 @@ class FrontFiles:
         return self.folder / "hosts.map"
 
     @property
+    def functions(self) -> Path:
+        """By slot, which function in a cloud answers in its place now: see backups.py."""
+        return self.folder / "functions.map"
+
+    @property
     def drops(self) -> Path:
         """HAProxy's pid, and how many lines it could not write, as far as that was counted."""
         return self.folder / "drops"
@@ -98,12 +106,15 @@ def main_text(
     connections: int,
     node_name: str,
     drain_seconds: float,
+    authorities: str,
 ) -> str:
     """Everything that holds until the next start of HAProxy.
 
     The reasons of the numbers (measured): 16 kB buffers answered 502 above 15.5 kB of headers;
     quiet WebSockets and event streams must live; `retry-on` must never send a request twice. One
-    that is told to end finishes for as long as an old cell does.
+    that is told to end finishes for as long as an old cell does. A function gets a request of its own
+    connection (`http-reuse safe`): nobody can say when AWS closes one that is kept. `authorities` is
+    a PEM file, or the system's.
     """
     colo = "".join(letter for letter in node_name.upper() if letter.isalnum() or letter in "-_")
     deleted = "\n".join(f"  http-request del-header {name}" for name in _DELETED)
@@ -168,7 +179,23 @@ frontend front
   http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
   http-response del-header {MARKER_HEADER}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
+  http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
+  use_backend {FUNCTIONS} if {{ var(txn.function) -m found }}
   use_backend %[var(txn.slot)]
+
+backend {FUNCTIONS}
+  http-reuse safe
+  http-request set-header X-Skerry-Front %[var(txn.function),field(4,/)]
+  http-request set-header X-Skerry-Host %[req.hdr(host)]
+  http-request set-header X-Skerry-Client %[src]
+  http-request set-header X-Skerry-Scheme %[var(txn.scheme)]
+  http-request set-header X-Skerry-Ray %[req.hdr(cf-ray)]
+  http-request set-header Host %[var(txn.function),field(1,/)]
+  http-request set-dst var(txn.function),field(2,/)
+  http-request set-dst-port var(txn.function),field(3,/)
+  http-response del-header x-amzn -m beg
+  http-response set-header {MARKER_HEADER} 1
+  server function 0.0.0.0:0 ssl verify required ca-file {authorities} sni var(txn.function),field(1,/) maxconn 1000
 
 # {slots} slots are in slots.cfg
 """
@@ -190,6 +217,10 @@ def slots_text(
 
 def hosts_text(hosts: Mapping[str, int]) -> str:
     return "".join(f"{host} {slot_name(number)}\n" for host, number in sorted(hosts.items()))
+
+
+def functions_text(functions: Mapping[str, str]) -> str:
+    return "".join(f"{slot} {function}\n" for slot, function in sorted(functions.items()))
 
 
 def slot_name(number: int) -> str:
