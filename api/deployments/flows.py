@@ -511,3 +511,5 @@ def _remove(session: Session, script: Script) -> None:
     session.execute(delete(Deployment).where(Deployment.script_id == script.id))
     versions.delete_all(session, script)
     rollout_service.roll_out(session, script, None)
+    for target in targets.chosen(session, script):
+        targets.leave(session, script, target)

@@ -251,12 +251,14 @@ def test_withdrawing_removes_what_was_made(
 
 
 def test_a_deleted_script_leaves_lambda_too(
-    deployed: Rollout, session: Session, alice: Tenant
+    deployed: Rollout, session: Session, alice: Tenant, target: LambdaTarget
 ) -> None:
     push(deployed.id)
     alice.result("DELETE", SCRIPT)
+    assert alice.refusal("DELETE", f"skerry/targets/{target.id}")[0] == 409, "it is still there"
     push(rollout(session).id)
     assert session.scalars(select(LambdaFunction)).all() == []
+    alice.result("DELETE", f"skerry/targets/{target.id}")
 
 
 def test_every_node_hears_of_the_function_and_that_it_is_gone(

@@ -43,6 +43,8 @@ def test_targets(page: Page, ada: Eye, platform: Platform) -> None:
     page.get_by_role("button", name="Choose Frankfurt").click()
     expect(page.get_by_text("cannot run on AWS Lambda").first).to_be_visible()
     ada.look(page, "worker-targets")
+    current = page.get_by_role("navigation", name="Worker").locator("[aria-current=page]")
+    expect(current).to_have_text("Targets")
     platform.api.result("DELETE", "workers/services/the-proxy?force=true")
 
     page.goto("/targets")
