@@ -51,7 +51,7 @@ OPERATIONS = {
     "POST /functions/NAME/invocations": "Invoke",
 }
 CHANGES = {"UpdateFunctionConfiguration", "UpdateFunctionCode", "PublishVersion"}
-READS = ("Get", "List", "Describe", "AssumeRole", "Invoke")
+READS = ("Get", "List", "Describe", "Filter", "AssumeRole", "Invoke")
 # How many looks a change takes to be done.
 PENDING_LOOKS = 2
 

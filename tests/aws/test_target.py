@@ -1,6 +1,8 @@
 """A Lambda target from its adding to the withdrawal of a script, against an AWS that is strict."""
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from api.db import transaction
 from api.deployments import flows, rollouts
 from api.deployments.models import Rollout
 from api.nodes.service import Enrolment
+from api.targets import logs
 from api.targets.access import Access, client
 from api.targets.costs import Traffic, estimate
 from api.targets.models import LambdaFunction, LambdaTarget
@@ -281,6 +284,64 @@ def test_every_node_hears_of_the_function_and_that_it_is_gone(
     session.expire_all()
     (left,) = rollouts.desired(session, node.node, told["generation"])
     assert left["function"] is None, "before the function is deleted"
+
+
+def test_traffic_is_shifted_step_by_step(
+    deployed: Rollout, alice: Tenant, session: Session, cloud: Cloud, target: LambdaTarget
+) -> None:
+    """What a gradual deployment would ask of a target; nodes cannot split yet, so REST refuses one."""
+    with transaction() as reading:
+        old = _lambda_push(reading, deployed.id).slot["versions"][0]
+    alice.result("PUT", SCRIPT, **upload_parts(SECOND))
+    with transaction() as reading:
+        pushed = _lambda_push(reading, rollout(session).id)
+    new = pushed.slot["versions"][0]
+    for old_share, new_share in ((90, 10), (40, 60), (0, 100)):
+        shares = [(old, old_share), (new, new_share)]
+        versions = [{**version, "percentage": share} for version, share in shares if share]
+        split = replace(pushed, slot={**pushed.slot, "versions": versions})
+        assert [report.state for report in aws_lambda.put(split)[1]] == ["live"]
+        found = seen(target).get_alias(FunctionName=function(session).name, Name="live")
+        weights = found["RoutingConfig"]["AdditionalVersionWeights"]
+        main, other = ("1", new_share) if old_share > new_share else ("2", old_share)
+        assert found["FunctionVersion"] == main
+        assert list(weights.values()) == ([other / 100] if other else [])
+        assert aws_lambda.describe(split) == []
+        cloud.calls.clear()
+        aws_lambda.put(split)
+        assert cloud.changes() == []
+
+
+SECOND = "export default { fetch() { return new Response('2') } }"
+
+
+def test_what_an_invocation_printed_is_found_in_the_logs(
+    deployed: Rollout, session: Session, cloud: Cloud, target: LambdaTarget
+) -> None:
+    push(deployed.id)
+    name = function(session).name
+    said = client(Access.of(target).session(), "logs")
+    where = {"logGroupName": f"/aws/lambda/{name}", "logStreamName": "s"}
+    said.create_log_stream(**where)
+    request, moment = "1b2d86f0-0000-4000-8000-0123456789ab", round(time.time() * 1000)
+    printed = [
+        f"START RequestId: {request} Version: 1",
+        f"2026-11-26T02:00:00.000Z\t{request}\tERROR\tUncaught Error: boom\n    at index.js:1",
+        *(f"line {number}" for number in range(100)),
+    ]
+    events = [{"timestamp": moment + n, "message": text} for n, text in enumerate(printed)]
+    said.put_log_events(**where, logEvents=events[:2])
+    found = logs.newest(Access.of(target), name)
+    assert found.complete
+    assert [(line.level, line.request) for line in found.lines] == [
+        ("ERROR", request),
+        ("START", request),
+    ]
+    assert found.lines[0].text == "Uncaught Error: boom\n    at index.js:1"
+    said.put_log_events(**where, logEvents=events[2:])
+    found = logs.newest(Access.of(target), name)
+    assert (len(found.lines), found.complete) == (logs.SHOWN, False)
+    assert (found.lines[0].text, found.lines[-1].text) == ("line 99", "line 0")
 
 
 # --- over REST --------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ LOOKED_AT = {
     "/workers/{name}/deployments": ["deployments"],
     "/workers/{name}/edit": ["editor", "editor-preview", "editor-changes", "editor-logged-out"],
     "/workers/{name}/logs": ["logs"],
+    "/workers/{name}/logs/on/{target_id}": ["function-logs"],
     "/workers/{name}/metrics": ["metrics"],
     "/workers/{name}/settings": ["settings", "settings-variables", "settings-dialog"],
     "/workers/{name}/triggers": ["triggers-none", "triggers"],
