@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from api.accounts import service as accounts, tokens
 from api.db import connect, transaction
-from api.errors import BodyInvalid, NotFound
+from api.deployments import rollouts
+from api.errors import BodyInvalid, Conflict, NotFound
 from api.nodes import authority, service as nodes
 from api.private_file import write_private
 from api.sealing import make_master_key
@@ -55,6 +56,11 @@ def argument_parser() -> argparse.ArgumentParser:
     command("join-token", "Print a token with which one node can enrol.")
     removal = command("remove-node", "Forget a node that is gone for good.")
     removal.add_argument("name", metavar="NAME", help="the node")
+    removal.add_argument(
+        "--abandon-objects",
+        action="store_true",
+        help="also if it has Durable Objects: they start empty on another node",
+    )
     reset = command("reset-password", "Give a member the password that is the first line of stdin.")
     reset.add_argument("email", metavar="EMAIL", help="the member's address")
     return parser
@@ -72,7 +78,7 @@ def main() -> int:
     elif arguments.command == "reset-password":
         return reset_password(arguments.email, sys.stdin.readline().rstrip("\n"))
     else:
-        return remove_node(arguments.name)
+        return remove_node(arguments.name, abandon_objects=arguments.abandon_objects)
     return 0
 
 
@@ -89,12 +95,12 @@ def reset_password(email: str, password: str) -> int:
     return 0
 
 
-def remove_node(name: str) -> int:
+def remove_node(name: str, *, abandon_objects: bool = False) -> int:
     """Forget a node that is gone for good; the exit status."""
     try:
         with transaction() as session:
-            nodes.remove(session, name)
-    except NotFound as problem:
+            rollouts.forget_node(session, nodes.locked(session, name), abandon=abandon_objects)
+    except (Conflict, NotFound) as problem:
         sys.stderr.write(f"{problem.message}\n")
         return 1
     sys.stdout.write(f"{name} is removed. If it still runs, it goes on with what it has.\n")

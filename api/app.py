@@ -42,10 +42,11 @@ from api.s3.caller import PREFIX
 from api.scripts import endpoints as scripts
 from api.settings import settings
 from api.tails import endpoints as tails
-from api.targets import endpoints as targets
+from api.targets import endpoints as targets, remote
 from api.telemetry import endpoints as telemetry
 from api.usage import endpoints as usage
 from api.versions import endpoints as versions
+from api.workflows import endpoints as workflows
 
 VERSION = "0.1.0"
 _FAILURES: dict[int | str, dict[str, Any]] = {
@@ -92,6 +93,8 @@ def create_app() -> FastAPI:
         kv.data_router,
         objects.router,
         objects.data_router,
+        workflows.router,
+        workflows.data_router,
         d1.router,
         d1.data_router,
         d1_files.router,
@@ -113,7 +116,11 @@ def create_app() -> FastAPI:
         alerts.router,
     ):
         app.include_router(router, prefix="/client/v4")
-    for route in (Route(PREFIX, S3()), Mount(PREFIX, S3())):
+    for route in (
+        Route(PREFIX, S3()),
+        Mount(PREFIX, S3()),
+        Mount(remote.PREFIX, remote.Bindings()),
+    ):
         app.router.routes.append(route)
     render_problems(app)
     app.add_middleware(JsonWhateverItIsCalled)

@@ -49,6 +49,7 @@
     │   ├── QueueNameInvalid             11003
     │   ├── ConsumerSettingsInvalid      100127
     │   ├── QueueSettingsInvalid         100128
+    │   ├── WorkflowRefused              10401   what the runtime says of an instance
     │   ├── QueueRefused                         the code that the queue's store gave
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
@@ -71,6 +72,8 @@
     │   ├── ObjectNamespaceNotFound      10066
     │   ├── D1BookmarkNotFound           7504
     │   ├── AccessKeyNotFound            10227
+    │   ├── WorkflowNotFound             10200
+    │   ├── InstanceNotFound             10400
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
     │   ├── QueueNotFound                11000
@@ -87,6 +90,9 @@
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
     │   ├── NewerVersion                 10040   somebody else was faster
+    │   ├── InstanceExists               10405
+    │   ├── InstanceConflict             10406   what an instance cannot do in its status
+    │   ├── WorkflowNotDeployed          10407   no deployed version binds it
     │   └── AlreadyExists                10040
     ├── PreconditionFailed          412  10031
     ├── RangeNotSatisfiable         416  10039
@@ -320,6 +326,10 @@ class QueueSettingsInvalid(Refused):
     code = 100128
 
 
+class WorkflowRefused(Refused):
+    code = 10401
+
+
 class QueueRefused(Refused):
     """What a queue's store refused, with the code that Queues has for it."""
 
@@ -427,6 +437,14 @@ class ObjectNamespaceNotFound(NotFound):
     code = 10066
 
 
+class WorkflowNotFound(NotFound):
+    code = 10200
+
+
+class InstanceNotFound(NotFound):
+    code = 10400
+
+
 class BucketNotFound(NotFound):
     code = 10006
 
@@ -490,6 +508,18 @@ class NewerVersion(Conflict):
 
 class AlreadyExists(Conflict):
     code = 10040
+
+
+class InstanceExists(Conflict):
+    code = 10405
+
+
+class InstanceConflict(Conflict):
+    code = 10406
+
+
+class WorkflowNotDeployed(Conflict):
+    code = 10407
 
 
 class PreconditionFailed(Problem):

@@ -23,7 +23,7 @@ from api.db import DATABASE_AWAY, DB, transaction
 from api.deployments import rollouts
 from api.errors import NotAuthenticated, Problem, TooLarge, Unavailable
 from api.invocations import ingestion
-from api.logs import ingestion as log_ingestion
+from api.logs import ingestion as log_ingestion, stacks
 from api.middleware import RequestLog
 from api.nodes import authority, service
 from api.nodes.models import Node
@@ -90,6 +90,8 @@ class ReportIn(BaseModel):
     runtime_compatibility_date: str = ""
     sandbox: str = "none"
     agent_url: str | None = None
+    door_port: int = Field(0, ge=0, le=65535)
+    bucket: str = Field("", max_length=1000)
     slots: list[SlotReportIn] = []
     runs: list[RunReportIn] = []
     condition: ConditionIn | None = None
@@ -154,7 +156,8 @@ def get_desired(
     # Read first: a change that comes in between is in the slots, and is simply asked for again.
     generation, base = node.generation, node.base_generation
     slots = rollouts.desired(session, node, since)
-    return {"generation": generation, "base": base, "slots": slots}
+    nodes = service.neighbours(session, node)
+    return {"generation": generation, "base": base, "slots": slots, "nodes": nodes}
 
 
 def get_module(session: DB, node: CurrentNode, digest: str) -> Response:
@@ -177,7 +180,10 @@ def report(body: ReportIn, credentials: Credentials) -> dict[str, Any]:
         node = calling_node(session, credentials)
         if body.generation > node.generation and rollouts.overtake(session, node, body.generation):
             log.warning("node_was_ahead", node=node.name, generation=body.generation)
+        moved = body.bucket != node.bucket
         _note(node, body)
+        if moved:
+            rollouts.data_moved(session, node)
         node_id, generation = node.id, node.generation
         crons.record(session, (crons.Outcome(**run.model_dump()) for run in body.runs))
     rollouts.record(
@@ -223,7 +229,7 @@ def take_logs(
     with transaction() as session:
         node_id = calling_node(session, credentials).id
     batch = log_ingestion.read(content)
-    return {"taken": log_ingestion.take(node_id, str(batch_id), batch)}
+    return {"taken": log_ingestion.take(node_id, str(batch_id), batch, telemetry.keep_lines)}
 
 
 class KnownTails(BaseModel):
@@ -257,6 +263,7 @@ async def get_tails(body: KnownTails, credentials: Credentials) -> dict[str, Any
 def take_events(body: TailEvents, credentials: Credentials) -> dict[str, Any]:
     """Show invocations to whoever tails their scripts."""
     _recognised(credentials)
+    stacks.lead_back([(one.version_id, one.event) for one in body.events])
     found: dict[str, list[dict[str, Any]]] = {}
     for one in body.events:
         found.setdefault(one.script_id, []).append(one.model_dump(exclude={"script_id"}))
@@ -277,6 +284,8 @@ def _note(node: Node, body: ReportIn) -> None:
     node.runtime_version = body.runtime_version
     node.runtime_compatibility_date = body.runtime_compatibility_date
     node.sandbox = body.sandbox
+    node.door_port = body.door_port
+    node.bucket = body.bucket
     if body.condition:
         node.condition = body.condition.model_dump(mode="json")
     if body.agent_url:

@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     # --- AWS Lambda -------------------------------------------------------------------------
     # Somebody else's implementation of AWS's APIs; empty: AWS itself.
     aws_endpoint_url: str = ""
+    # Where functions in AWS reach this API for their storage, over HTTPS; empty: the public URL.
+    bindings_url: str = ""
     # How long a push waits for a function to become active; AWS takes seconds.
     lambda_active_seconds: float = 90.0
 

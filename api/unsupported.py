@@ -8,7 +8,7 @@ _PRODUCTS = [
     (rf"{_ACCOUNT}/event_notifications/", "R2 event notifications are"),
     (rf"{_ACCOUNT}/queues", "This part of Queues is"),
     (rf"{_ACCOUNT}/hyperdrive/", "Hyperdrive is"),
-    (rf"{_ACCOUNT}/workflows", "Workflows are"),
+    (rf"{_ACCOUNT}/workflows", "This part of Workflows is"),
     (rf"{_ACCOUNT}/workers/dispatch/", "Workers for Platforms is"),
     (rf"{_ACCOUNT}/workers/durable_objects/", "Durable Objects are"),
     (rf"{_ACCOUNT}/workers/scripts/[^/]+/(routes|domains)", "Routes and custom domains are"),

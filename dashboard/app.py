@@ -21,6 +21,7 @@ from dashboard.pages import (
     deployments,
     editor,
     find,
+    function_logs,
     health,
     kv,
     login,
@@ -43,6 +44,7 @@ from dashboard.pages import (
     usage,
     variables,
     versions,
+    workflows,
 )
 from dashboard.session import HOME
 from dashboard.templating import STATIC
@@ -86,6 +88,7 @@ def pages() -> FastAPI:
         versions,
         metrics,
         logs,
+        function_logs,
         alerts,
         observability,
         rays,
@@ -99,6 +102,7 @@ def pages() -> FastAPI:
         r2,
         queues,
         objects,
+        workflows,
         tokens,
         components,
         resend,

@@ -6,6 +6,7 @@ _GROUPS = {
     "Compute": [
         ("/workers", "Workers", "workers"),
         ("/workers/new", "Templates", "templates"),
+        ("/workflows", "Workflows", "workflow"),
     ],
     "Storage": [
         ("/kv", "KV", "kv"),

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +29,7 @@ from edge.runtime.compatibility import (
 )
 from edge.runtime.config import Build, check_config
 from edge.runtime.network import missing
-from edge.runtime.sandbox import find_sandbox
+from edge.runtime.sandbox import Sandbox, find_sandbox
 from edge.runtime.trial import Trial, start_once
 from edge.spec import Spec, SpecError, read_spec
 from edge.wire import Fields, WireError
@@ -89,17 +89,28 @@ def _files(spec: Spec, source: object) -> dict[str, bytes]:
 
 def start(runtime: Runtime, build: Build) -> dict[str, object]:
     """Start the build and say what it exports."""
-    ends = time.monotonic() + STARTUP_SECONDS
     sandbox = find_sandbox(runtime)
     build = replace(build, assets_folder=sandbox.empty_folder)
-    trial = start_once(runtime, check_config(runtime, build), STARTUP_SECONDS, "/", sandbox)
+    if not build.spec.workflows:
+        return _started(runtime, build, sandbox)
+    # Their engine wants a disk, though nothing comes to it.
+    with sandbox.scratch() as (folder, options):
+        return _started(runtime, replace(build, owned_folder=folder), sandbox, options)
+
+
+def _started(
+    runtime: Runtime, build: Build, sandbox: Sandbox, options: Sequence[str] = ()
+) -> dict[str, object]:
+    ends = time.monotonic() + STARTUP_SECONDS
+    config = check_config(runtime, build)
+    trial = start_once(runtime, config, STARTUP_SECONDS, "/", sandbox, options)
     newest = newest_date_in(trial.stderr)
     if newest and not trial.started:
         # Cheaper than asking the binary for its newest date each time: few scripts are that new.
         newer = effective_date(build.compatibility_date, newest)
         build = replace(build, compatibility_date=newer)
         left = max(ends - time.monotonic(), 0.1)
-        trial = start_once(runtime, check_config(runtime, build), left, "/", sandbox)
+        trial = start_once(runtime, check_config(runtime, build), left, "/", sandbox, options)
     if trial.timed_out:
         return _refused("Script startup exceeded time limit")
     if not trial.started:

@@ -21,6 +21,12 @@ EXCEPTION_PAGE = Path(__file__).parent / "agent" / "front" / "pages" / "1101.htm
 HANDLER = "index.handler"
 # The variable with the key to the secrets; adapter: version.js.
 KEY_VARIABLE = "VERSION_KEY"
+# Where the version's storage is, and what opens it; adapter: remote.js.
+URL_VARIABLE, CREDENTIAL_VARIABLE = "BINDINGS_URL", "BINDINGS_CREDENTIAL"
+# By which the function knows the front of a node; adapter: front.js.
+FRONT_VARIABLE = "FRONT_SECRET"
+# Bindings to what stays on a node.
+REMOTE_BINDING_TYPES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
 
 _NONCE_BYTES = 12
 # The oldest time that a ZIP can name.
@@ -75,7 +81,11 @@ def _binding(binding: Binding) -> dict[str, object]:
         return {**told, "file": _file(str(binding.value))}
     if binding.type in _VALUES:
         return {**told, "value": binding.value}
-    if binding.type == "secret_text":
+    if binding.type == "queue":
+        # The name of the queue is for its node alone; behind it may be what the binding delays.
+        _, _, delay = str(binding.value).partition("~")
+        return {**told, "delay": int(delay)} if delay else told
+    if binding.type == "secret_text" or binding.type in REMOTE_BINDING_TYPES:
         return told
     raise SpecError(
         f"Binding {binding.name} of type {binding.type} cannot be offered on AWS Lambda yet."

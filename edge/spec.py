@@ -11,6 +11,8 @@ from edge.wire import Fields, WireError
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Names a folder.
 _STORAGE_ID = re.compile(r"[0-9a-f]{32}")
+# Names a folder, too.
+_WORKFLOW_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 
 MODULE_TYPES = frozenset({"esm", "cjs", "text", "data", "json", "wasm"})
 FILE_BINDING_TYPES = frozenset({"wasm_module", "text_blob", "data_blob"})
@@ -20,6 +22,7 @@ _TEXT_FIELDS = {
     "secret_text": "text",
     "durable_object_namespace": "class_name",
     "analytics_engine": "dataset",
+    "workflow": "workflow_name",
 }
 # Bindings that name something of the cell's own and carry nothing.
 BARE_BINDING_TYPES = frozenset({"assets"})
@@ -42,8 +45,8 @@ class Binding:
     type: str
     value: object
     """A string for text and secrets, any JSON for `json` and `version_metadata`, the id of what it
-    leads to for storage, the name of a dataset, a class of the script's for Durable Objects, the script and
-    the way into it for `service`, else a digest."""
+    leads to for storage, the name of a dataset or a workflow, a class of the script's for Durable Objects,
+    the script and the way into it for `service`, else a digest."""
     options: Mapping[str, object] = field(default_factory=dict)
     """What else it says, for kinds of storage that want to know more."""
 
@@ -75,6 +78,23 @@ class ObjectClass:
 
 
 @dataclass(frozen=True)
+class Workflow:
+    """A class of the script's whose runs are kept: each instance is a Durable Object of the runtime's."""
+
+    name: str
+    class_name: str
+    id: str
+    """Of the storage of its instances."""
+    limits: Mapping[str, object] = field(default_factory=dict)
+    """As the runtime's engine wants them: `steps`, `retention`."""
+
+    @property
+    def folder(self) -> str:
+        """What the runtime calls that storage: it cannot be told the id."""
+        return f"miniflare-workflows-{self.name}"
+
+
+@dataclass(frozen=True)
 class Spec:
     version_id: str
     script_name: str
@@ -89,10 +109,15 @@ class Spec:
     cpu_ms: int | None = None
     """CPU it may use without letting anything else happen; None leaves it to the node."""
     objects: tuple[ObjectClass, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
 
     def owned(self) -> tuple[str, ...]:
         """The ids of all storage that only a cell of this script may open, and only one at a time."""
-        return tuple(one.namespace_id for one in self.objects)
+        return (*(one.namespace_id for one in self.objects), *(one.id for one in self.workflows))
+
+    def aliases(self) -> dict[str, str]:
+        """By which other names the runtime looks for some of that storage."""
+        return {one.folder: one.id for one in self.workflows}
 
     def digests(self) -> frozenset[str]:
         """Every file that goes into the configuration of its cell."""
@@ -119,6 +144,7 @@ def read_spec(source: object) -> Spec:
         assets=_assets(fields),
         cpu_ms=fields.optional_whole_number("cpu_ms"),
         objects=fields.objects("objects", _object_class) if fields.get("objects") else (),
+        workflows=fields.objects("workflows", _workflow) if fields.get("workflows") else (),
     )
 
 
@@ -127,6 +153,14 @@ def owned_by(spec: object) -> tuple[str, ...]:
     has no cell."""
     try:
         return read_spec(spec).owned()
+    except (WireError, SpecError):
+        return ()
+
+
+def workflows_of(spec: object) -> tuple[Workflow, ...]:
+    """The workflows of a spec as it came, in the same way."""
+    try:
+        return read_spec(spec).workflows
     except (WireError, SpecError):
         return ()
 
@@ -166,10 +200,23 @@ def _module(fields: Fields) -> Module:
 
 
 def _object_class(fields: Fields) -> ObjectClass:
-    namespace_id = fields.text("namespace_id")
-    if not _STORAGE_ID.fullmatch(namespace_id):
-        raise WireError(f"{fields.where}.namespace_id must be 32 hex digits")
+    namespace_id = _storage_id(fields, "namespace_id")
     return ObjectClass(fields.text("class_name"), namespace_id, fields.get("sqlite") is True)
+
+
+def _workflow(fields: Fields) -> Workflow:
+    name = fields.text("name")
+    if not _WORKFLOW_NAME.fullmatch(name):
+        raise WireError(f"{fields.where}.name is no name of a workflow")
+    limits = _options(fields, "limits") if fields.get("limits") else {}
+    return Workflow(name, fields.text("class_name"), _storage_id(fields, "id"), limits)
+
+
+def _storage_id(fields: Fields, key: str) -> str:
+    id_ = fields.text(key)
+    if not _STORAGE_ID.fullmatch(id_):
+        raise WireError(f"{fields.where}.{key} must be 32 hex digits")
+    return id_
 
 
 def _service(fields: Fields) -> dict[str, object]:

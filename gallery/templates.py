@@ -35,9 +35,12 @@ KINDS = {
     "r2_bucket": "R2 bucket",
     "queue": "queue",
     "durable_object_namespace": "class of Durable Objects",
+    "workflow": "workflow",
 }
+# What is a class of the script's.
+CLASSES = frozenset({"durable_object_namespace", "workflow"})
 # What is made together with the Worker; the person is asked for nothing.
-RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue", "durable_object_namespace"})
+RESOURCES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"}) | CLASSES
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BINDING_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -70,7 +73,7 @@ class Binding:
     expects: str = ""
     """What the pattern asks for, in words: "a whole number from 0 to 100"."""
     class_name: str = ""
-    """Of the Durable Objects that it leads to."""
+    """Of the Durable Objects or the workflow that it leads to."""
 
     @property
     def resource(self) -> bool:
@@ -90,10 +93,8 @@ class Binding:
             raise ValueError(f"{self.name} has the unknown type {self.type}")
         if not _BINDING_NAME.fullmatch(self.name) or not self.label or not self.description:
             raise ValueError("a binding has a NAME_LIKE_THIS, a label and a description")
-        if (self.type == "durable_object_namespace") != bool(self.class_name):
-            raise ValueError(
-                f"{self.name} needs a `class_name` if it leads to Durable Objects only"
-            )
+        if (self.type in CLASSES) != bool(self.class_name):
+            raise ValueError(f"{self.name} needs a `class_name` if it leads to a class only")
         if self.generated and not self.secret:
             raise ValueError(f"{self.name} is no secret, so its value is not generated")
         if self.secret and self.default:

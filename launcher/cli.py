@@ -15,6 +15,7 @@ from launcher import (
     password,
     restore,
     status,
+    storage,
     testing,
     trust,
     up,
@@ -51,7 +52,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     command = options.command
     if command in ("up", "test", "bench", "restore", "soak"):
         _set_up(arguments, testing=command in ("test", "bench", "soak"))
-    if command in ("test", "bench", "soak", "backup", "restore", "reset-password"):
+    if command in ("test", "bench", "soak", "backup", "restore", "reset-password", "storage"):
         # Ended from outside (a time limit, say), they stop what they started all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = {
@@ -63,6 +64,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
         "backup": lambda: backup.run(data, options.file.resolve()),
         "restore": lambda: restore.run(data, options.file.resolve(), force=options.force),
         "reset-password": lambda: password.reset(data, options.email),
+        "storage": lambda: storage.move(data),
         "trust": lambda: trust.run(data, remove=options.remove),
         "test": lambda: testing.run(options.paths),
         "bench": lambda: _bench(options.part, records=options.records, save=options.save),
@@ -72,15 +74,25 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
     return commands[command]()
 
 
+# What `bench` measures by itself.
+BENCHES = {
+    "bindings": "KV, D1, queues and Durable Objects beside wrangler dev",
+    "pages": "the dashboard's pages, at 1,000 scripts",
+    "records": "storing and finding request records",
+    "observing": "requests of a script whose logs are stored or tailed",
+}
+
+
 def _bench(part: str | None, *, records: int, save: bool) -> int:
     if part is None:
         return bench.run(save=save)
     # Imported here: it needs what `_set_up` has installed.
-    from launcher.bench import bindings, observing, pages  # noqa: PLC0415
+    from launcher.bench import bindings, observing, pages, records as stored  # noqa: PLC0415
 
-    if part == "bindings":
-        return bindings.run(save=save)
-    return observing.run(records=records, save=save) if part == "records" else pages.run(save=save)
+    if part == "records":
+        return stored.run(records=records, save=save)
+    runs = {"bindings": bindings.run, "observing": observing.run, "pages": pages.run}
+    return runs[part](save=save)
 
 
 def _soak(minutes: float, seed: int | None) -> int:
@@ -144,16 +156,18 @@ def parser() -> argparse.ArgumentParser:
         "Give a member a new password, asked for here or read from a pipe; logs them out everywhere.",
     )
     forgotten.add_argument("email", metavar="EMAIL", help="the member's address")
-    trusted = command("trust", "Let this machine believe the certificates of its live URLs.")
-    trusted.add_argument("--remove", action="store_true", help="take that back")
+    _add_storage(
+        command("storage", "Carry what Workers store from the nodes' disks into SKERRY_BUCKET.")
+    )
+    _add_trust(command("trust", "Let this machine believe the certificates of its live URLs."))
     _add_test(command("test", "Run every check: lint, types, imports, tests."))
     measured = command("bench", "Measure requests, deploys and memory on a temporary instance.")
     measured.add_argument(
         "part",
         nargs="?",
-        choices=["bindings", "pages", "records"],
-        metavar="bindings|pages|records",
-        help="only KV, D1, queues and Durable Objects beside wrangler dev; only the dashboard's pages, at 1,000 scripts; only storing and finding request records",
+        choices=BENCHES,
+        metavar="PART",
+        help="only " + "; only ".join(f"`{name}`: {what}" for name, what in BENCHES.items()),
     )
     measured.add_argument(
         "--records",
@@ -214,6 +228,17 @@ def _add_restore(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a stopped instance, which is kept as DIR.before-restore-…",
     )
+
+
+def _add_storage(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "what", choices=["move"], metavar="move", help="what was carried over before stays"
+    )
+    command.epilog = "The instance must not run. See docs/operating.md, Several nodes."
+
+
+def _add_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--remove", action="store_true", help="take that back")
 
 
 def _add_test(command: argparse.ArgumentParser) -> None:

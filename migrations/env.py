@@ -20,7 +20,8 @@ import api.s3.models
 import api.scripts.models
 import api.targets.models
 import api.telemetry.models
-import api.versions.models  # noqa: F401 - each import registers its tables
+import api.versions.models
+import api.workflows.models  # noqa: F401 - each import registers its tables
 from api.db import Model
 from api.settings import settings
 

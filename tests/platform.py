@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from tests.cast import Tenant
+from tests.edge.nodes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 # A busy machine with two cores takes half a minute for a first start.
@@ -37,6 +38,10 @@ class Platform:
     """What `eval "$(./skerry env)"` sets."""
     api: Tenant = field(repr=False)
     """The account, with the token of `./skerry env`."""
+    aws_port: int = 0
+    """Where it believes AWS to be; nobody answers before a test starts somebody (tests/aws)."""
+    bindings_port: int = 0
+    """Where functions would find their storage over TLS; the same."""
 
     @property
     def url(self) -> str:
@@ -170,8 +175,15 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         return
     data = tmp_path_factory.mktemp("platform") / "data"
     try:
-        # One page more, for those who work on the dashboard; nothing else differs.
-        _running.append(start(data, settings={"SKERRY_DEVELOPMENT": "1"}))
+        aws, bindings = free_port(), free_port()
+        settings = {
+            # One page more, for those who work on the dashboard; nothing else differs.
+            "SKERRY_DEVELOPMENT": "1",
+            "SKERRY_AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws}",
+            "SKERRY_BINDINGS_URL": f"https://localhost:{bindings}",
+        }
+        found = start(data, settings=settings)
+        _running.append(replace(found, aws_port=aws, bindings_port=bindings))
         yield _running[0]
     finally:
         for instance in _running:

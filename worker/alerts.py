@@ -2,7 +2,7 @@
 
 import structlog
 
-from api.alerts import notices, watching
+from api.alerts import backlogs, notices, watching
 from api.db import transaction
 from api.queue import send
 from worker.app import app
@@ -14,6 +14,12 @@ log = structlog.get_logger()
 @app.task(name="alerts.evaluate")
 def evaluate() -> None:
     """Fire and resolve, and nudge notices whose time has come."""
+    with transaction() as session:
+        doors = backlogs.watched(session)
+    if doors:
+        found = backlogs.ask(doors)
+        with transaction() as session:
+            backlogs.write(session, found)
     with transaction() as session:
         changes = watching.evaluate(session)
     with transaction() as session:

@@ -1,10 +1,10 @@
-"""Looking after functions in AWS: whether somebody else has changed what Skerry made."""
+"""Looking after functions in AWS: whether somebody else has changed what Skerry made, and their credentials."""
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.db import transaction
-from api.deployments import rollouts
+from api.deployments import flows, rollouts
 from api.targets import service as targets, words
 from worker.app import app
 from worker.targets import aws_lambda
@@ -25,3 +25,9 @@ def look() -> None:
         with transaction() as session:
             targets.looked(session, push.target_id, push.slot["script_id"], drift)
         log.info("function_looked_at", script_id=push.slot["script_id"], drift=drift)
+
+
+@app.task(name="lambdas.renew")
+def renew() -> None:
+    """Give functions that bind storage new credentials, a week after the last ones."""
+    log.info("credentials_renewed", functions=flows.renew_credentials())

@@ -9,6 +9,7 @@ EXPIRE_EVERY_SECONDS = 3600.0
 # A trigger fires at most this much after its time.
 FIRE_EVERY_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 1800.0
+RENEW_EVERY_SECONDS = 3600.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -25,6 +26,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "lambdas.look",
             "schedule": LOOK_EVERY_SECONDS,
             "options": {"expires": LOOK_EVERY_SECONDS},
+        },
+        "renew": {
+            "task": "lambdas.renew",
+            "schedule": RENEW_EVERY_SECONDS,
+            "options": {"expires": RENEW_EVERY_SECONDS},
         },
         "alerts": {
             "task": "alerts.evaluate",

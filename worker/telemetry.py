@@ -1,6 +1,8 @@
 """Sending spans and log records to the collector, by OTLP over HTTP."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -16,6 +18,7 @@ from worker.app import app
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 TIMEOUT_SECONDS = 5.0
 # Of one request to the collector: many take 4 MiB at most, and a span has some 500 bytes.
 AT_ONCE = 2000
@@ -38,13 +41,14 @@ def send(batch_id: str) -> None:
 def _export(telemetry: Telemetry) -> bool:
     """Whether the collector has all of it."""
     traces, logs = exporters(settings().otlp_endpoint, settings().otlp_headers)
-    for start in range(0, len(telemetry.spans), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        if traces.export(telemetry.spans[part]) is not SpanExportResult.SUCCESS:
-            return False
-        if logs.export(telemetry.logs[part]) is not LogRecordExportResult.SUCCESS:
-            return False
-    return True
+    return all(
+        traces.export(part) is SpanExportResult.SUCCESS for part in _parts(telemetry.spans)
+    ) and all(logs.export(part) is LogRecordExportResult.SUCCESS for part in _parts(telemetry.logs))
+
+
+def _parts(records: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(records), AT_ONCE):
+        yield records[start : start + AT_ONCE]
 
 
 @lru_cache

@@ -1,11 +1,14 @@
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, func, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ForeignKey, Index, column, func, select, table, text
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from api import ids
 from api.clock import now
 from api.db import Model
+
+# Nodes know accounts, and not the other way round.
+_NODES = table("targets", column("id"), column("name"))
 
 
 class Account(Model):
@@ -17,6 +20,12 @@ class Account(Model):
     name: Mapped[str]
     subdomain: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    # The node that has its Durable Objects; none before there are any: see nodes/homes.py.
+    home_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
+
+    home_name: Mapped[str | None] = column_property(
+        select(_NODES.c.name).where(_NODES.c.id == home_id).scalar_subquery(), deferred=True
+    )
 
 
 class Member(Model):

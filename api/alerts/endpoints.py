@@ -14,17 +14,27 @@ from api.pagination import RequestedPage, page_of_list
 from api.security import CurrentAccount
 
 router = APIRouter(prefix="/accounts/{account_id}/skerry/alerts", tags=["alerts"])
-KindName = Literal["error_rate", "p95", "node_silent", "rollout_stuck", "certificate", "disk"]
+KindName = Literal[
+    "error_rate",
+    "p95",
+    "node_silent",
+    "rollout_stuck",
+    "certificate",
+    "disk",
+    "queue_backlog",
+    "queue_age",
+]
 
 
 class RuleIn(BaseModel):
-    """What to watch. `script` is a name; without one each script is watched by itself."""
+    """What to watch. `script` and `queue` are names; without one each script or queue is watched by itself."""
 
     name: str
     kind: KindName
     threshold: float = Field(allow_inf_nan=False)
     window_minutes: int = 5
     script: str | None = None
+    queue: str | None = None
     destination_id: str | None = None
 
 
@@ -35,6 +45,7 @@ class RuleOut(BaseModel):
     threshold: float
     window_minutes: int
     script_id: str | None
+    queue_id: str | None
     destination_id: str | None
     muted_until: str | None
 
@@ -160,6 +171,7 @@ def _rule(one: Rule) -> dict[str, Any]:
         "threshold": one.threshold,
         "window_minutes": one.window_minutes,
         "script_id": one.script_id,
+        "queue_id": one.queue_id,
         "destination_id": one.destination_id,
         "muted_until": _moment(one.muted_until),
     }

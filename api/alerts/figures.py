@@ -10,13 +10,14 @@ from cryptography import x509
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.alerts.models import Rule
+from api.alerts.models import QueueBacklog, Rule
 from api.clock import now
 from api.deployments.models import Rollout, RolloutState
 from api.invocations.metrics import Sums
 from api.invocations.models import rollups
 from api.nodes import service as nodes
 from api.nodes.models import CertificateAuthority
+from api.queues.models import Queue
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
@@ -148,6 +149,43 @@ def _disk(session: Session, rule: Rule) -> list[Figure]:
     return found
 
 
+def _queue_backlog(session: Session, rule: Rule) -> list[Figure]:
+    return [
+        Figure(
+            queue.id,
+            queue.name,
+            backlog.messages,
+            f"{backlog.messages:,} messages wait in the queue {queue.name}, {backlog.bytes / 1e6:,.1f} MB.",
+            backlog.messages >= rule.threshold,
+        )
+        for queue, backlog in _backlogs(session, rule)
+    ]
+
+
+def _queue_age(session: Session, rule: Rule) -> list[Figure]:
+    found = []
+    for queue, backlog in _backlogs(session, rule):
+        minutes = _minutes_since(backlog.oldest_at) if backlog.oldest_at else 0.0
+        sentence = (
+            f"The oldest message in the queue {queue.name} was sent {minutes:,.1f} min ago;"
+            f" {backlog.messages:,} wait."
+        )
+        found.append(Figure(queue.id, queue.name, minutes, sentence, minutes > rule.threshold))
+    return found
+
+
+def _backlogs(session: Session, rule: Rule) -> list[tuple[Queue, QueueBacklog]]:
+    """Of each queue that the rule is about, as its store last said."""
+    query = (
+        select(Queue, QueueBacklog)
+        .join(QueueBacklog, QueueBacklog.queue_id == Queue.id)
+        .where(Queue.account_id == rule.account_id)
+    )
+    if rule.queue_id:
+        query = query.where(Queue.id == rule.queue_id)
+    return [(queue, backlog) for queue, backlog in session.execute(query)]
+
+
 def _minutes_since(moment: datetime) -> float:
     return (now() - moment).total_seconds() / 60
 
@@ -159,4 +197,6 @@ _FIGURES: dict[str, Callable[[Session, Rule], list[Figure]]] = {
     "rollout_stuck": _rollout_stuck,
     "certificate": _certificate,
     "disk": _disk,
+    "queue_backlog": _queue_backlog,
+    "queue_age": _queue_age,
 }

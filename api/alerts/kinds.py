@@ -14,6 +14,8 @@ class Kind:
     most: float
     of_scripts: bool = False
     """It is about requests of the last minutes, of one script or of each."""
+    of_queues: bool = False
+    """It is about what waits, in one queue or in each."""
 
 
 KINDS = {
@@ -23,4 +25,6 @@ KINDS = {
     "rollout_stuck": Kind("Rollout stuck", "min", "A change has not reached a node for", 5, 1e5),
     "certificate": Kind("Certificate ends", "days", "A certificate ends within", 14, 3650),
     "disk": Kind("Disk nearly full", "%", "Of a disk is in use, at least", 90, 100),
+    "queue_backlog": Kind("Queue fills up", "messages", "Waiting in a queue, at least", 1000, 1e9, of_queues=True),
+    "queue_age": Kind("Queue is late", "min", "The oldest message of a queue was sent more than", 15, 1e5, of_queues=True),
 }  # fmt: skip

@@ -2,7 +2,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from api import ids
@@ -45,6 +45,8 @@ class Rule(Model):
     kind: Mapped[str]
     # One script; None: each of the account.
     script_id: Mapped[str | None] = mapped_column(ForeignKey("scripts.id"))
+    # One queue; None: each of the account.
+    queue_id: Mapped[str | None] = mapped_column(ForeignKey("queues.id", ondelete="CASCADE"))
     # One destination; None: each of the account.
     destination_id: Mapped[str | None] = mapped_column(
         ForeignKey("alert_destinations.id", ondelete="SET NULL")
@@ -86,6 +88,21 @@ class Alert(Model):
         ),
         Index("ix_alerts_account_id_fired_at", "account_id", "fired_at"),
     )
+
+
+class QueueBacklog(Model):
+    """What waited in a queue when its store was last asked (backlogs.py)."""
+
+    __tablename__ = "queue_backlogs"
+
+    queue_id: Mapped[str] = mapped_column(
+        ForeignKey("queues.id", ondelete="CASCADE"), primary_key=True
+    )
+    messages: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    # When the oldest of them was sent; None when there is none.
+    oldest_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime]
 
 
 class Delivery(Model):

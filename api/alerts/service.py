@@ -12,8 +12,10 @@ from api.accounts.models import Account
 from api.alerts.kinds import KINDS
 from api.alerts.models import Alert, Delivery, Destination, Rule
 from api.clock import now
-from api.errors import BodyInvalid, NotFound
+from api.errors import BodyInvalid, NotFound, QueueNotFound
 from api.pagination import Listing, Page, paginate
+from api.queues import service as queues
+from api.queues.models import Queue
 from api.scripts import service as scripts
 
 NAME_LENGTH_MAX = 100
@@ -122,27 +124,40 @@ def add_rule(
     threshold: float,
     window_minutes: int = 5,
     script: str | None = None,
+    queue: str | None = None,
     destination_id: str | None = None,
 ) -> Rule:
-    """Watch something from now on; `script` is a name. Raises BodyInvalid, ScriptNotFound, NotFound."""
+    """Watch something from now on; `script` and `queue` are names. Raises BodyInvalid, ScriptNotFound,
+    QueueNotFound, NotFound."""
+    account_id = account if isinstance(account, str) else account.id
     check_name(name)
     _check_figures(kind, threshold, window_minutes)
     if script and not KINDS[kind].of_scripts:
         raise BodyInvalid(f"A rule of the kind {kind} is not about a script.")
+    if queue and not KINDS[kind].of_queues:
+        raise BodyInvalid(f"A rule of the kind {kind} is not about a queue.")
     if destination_id:
         destination(session, account, destination_id)
     made = Rule(
-        account_id=account if isinstance(account, str) else account.id,
+        account_id=account_id,
         name=name.strip(),
         kind=kind,
         threshold=threshold,
         window_minutes=window_minutes,
         script_id=scripts.get(session, account, script).id if script else None,
+        queue_id=_queue(session, account_id, queue).id if queue else None,
         destination_id=destination_id or None,
     )
     session.add(made)
     session.flush()
     return made
+
+
+def _queue(session: Session, account_id: str, name: str) -> Queue:
+    found = queues.find(session, account_id, name)
+    if found is None:
+        raise QueueNotFound(f"The queue {name} does not exist on your account.")
+    return found
 
 
 def _check_figures(kind: str, threshold: float, window_minutes: int) -> None:

@@ -26,7 +26,7 @@ SUPPORTED_KINDS = (
     | PART_KINDS
     | RESOURCE_KINDS.keys()
     | {"secret_text", "version_metadata", "inherit", "assets"}
-    | {"durable_object_namespace", "service", "ratelimit", "analytics_engine"}
+    | {"durable_object_namespace", "service", "ratelimit", "analytics_engine", "workflow"}
 )
 # What a script is called in when its binding names no environment.
 PRODUCTION = "production"
@@ -35,6 +35,8 @@ PRODUCTION = "production"
 RATE_PERIODS = (10, 60)
 # Of a dataset of Analytics Engine, which is a table in its SQL.
 DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+# Of a workflow, which is a name of a folder on the node.
+WORKFLOW_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _RATE_NAMESPACE = re.compile(r"[1-9][0-9]{0,18}")
 _NAME_LENGTH_MAX = 512
 # Anything goes into `env`, but control characters and half a surrogate pair only ever come from a
@@ -138,6 +140,16 @@ def _check_object_class(name: str, binding: dict[str, Any]) -> None:
             )
 
 
+def _check_workflow(name: str, binding: dict[str, Any]) -> None:
+    _check_object_class(name, binding)
+    workflow = binding.get("workflow_name")
+    if not isinstance(workflow, str) or not WORKFLOW_NAME.fullmatch(workflow):
+        raise ScriptRejected(
+            f"binding {name} of type workflow must have a valid `workflow_name` specified: 1 to 64 letters, "
+            "digits, underscores or hyphens, of which the first is no hyphen"
+        )
+
+
 def _check_service(name: str, binding: dict[str, Any]) -> None:
     if binding.get("cross_account_grant"):
         raise NotSupported(
@@ -215,6 +227,7 @@ _CHECKS = {
     "assets": _nothing,
     "inherit": _check_inherit,
     "durable_object_namespace": _check_object_class,
+    "workflow": _check_workflow,
     "service": _check_service,
     "ratelimit": _check_ratelimit,
     "analytics_engine": _check_dataset,
@@ -231,6 +244,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "assets": (),
     "inherit": ("old_name",),
     "durable_object_namespace": ("class_name", "script_name"),
+    "workflow": ("workflow_name", "class_name", "script_name"),
     "service": _SERVICE_FIELDS,
     "ratelimit": ("namespace_id", "simple"),
     "analytics_engine": ("dataset",),

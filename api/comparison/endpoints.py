@@ -43,6 +43,8 @@ class ChoiceOut(BaseModel):
     id: str
     name: str
     chosen: bool
+    function: str
+    """What it is called in AWS; empty before the first push."""
     url: str
     drift: list[str]
     monthly_cost: CostOut
@@ -68,6 +70,7 @@ def report(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, 
                 "id": target.id,
                 "name": target.name,
                 "chosen": target.id in chosen,
+                "function": function.name if function else "",
                 "url": function.url if function else "",
                 "drift": function.drift.splitlines() if function else [],
                 "monthly_cost": {**vars(cost), "total": cost.total},

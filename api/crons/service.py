@@ -200,6 +200,8 @@ def claim(session: Session, run_id: str) -> Delivery | None:
     # Those that said they have it first; of them, those that were heard of last.
     targets = [one for one in rollouts if isinstance(one.target, Node) and not one.target.away]
     targets.sort(key=lambda one: one.state != "acknowledged")
+    if script.home_id:
+        targets = [one for one in targets if one.target_id == script.home_id]
     nodes = [
         Address(
             name=node.name,

@@ -4,7 +4,8 @@ Each flow opens its own short transactions, because between them it starts a bun
 nodes. Never call one inside a transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from api.errors import (
     AlreadyExists,
     BodyInvalid,
     Conflict,
+    ScriptNotFound,
     ScriptRejected,
     SecretNotChangeable,
     SecretNotFound,
@@ -33,13 +35,15 @@ from api.errors import (
 )
 from api.nodes import stores
 from api.objects import service as objects
+from api.objects.models import KIND as OBJECTS
 from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
-from api.targets import parity, service as targets
+from api.targets import credentials, parity, service as targets
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
+from api.workflows import service as workflows
 
 log = structlog.get_logger()
 
@@ -80,12 +84,15 @@ def upload_and_deploy(
         script = scripts.lock_or_create(session, account_id, name)
         if must_be_new:
             _refuse_existing(script)
+            workflows.refuse_taken(session, account_id, prepared.bindings)
         if subdomain is not None:
             script.subdomain_enabled = subdomain
         if cron_triggers:
             crons.replace_triggers(session, script, list(cron_triggers))
         scripts.observe(script, upload.options.get("observability"))
         _migrate(session, script, prepared)
+        lost = workflows.carry_out(session, script, prepared.bindings, take=True)
+        _let_go(session, lost)
         version = versions.store(session, script, prepared, start, by=by)
         deployment = deployments.deploy(
             session,
@@ -174,6 +181,7 @@ def upload_version(account_id: str, name: str, upload: Upload, *, by: Actor) -> 
 
     def write(session: Session, prepared: Upload, start: checking.Start) -> Deployed:
         script = scripts.lock(session, account_id, name)
+        workflows.carry_out(session, script, prepared.bindings, take=False)
         return Deployed(script, versions.store(session, script, prepared, start, by=by))
 
     return _upload(account_id, name, upload, write)
@@ -212,12 +220,14 @@ def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> U
     script = scripts.find(session, account_id, name)
     with_bindings = versions.resolved(session, script, upload)
     planned = objects.plan(session, account_id, script, upload.migrations)
-    with_bindings = with_bindings.with_bindings(
-        objects.check_bindings(with_bindings.bindings, planned, name)
-    ).with_objects(planned.classes.values())
+    checked = objects.check_bindings(with_bindings.bindings, planned, name)
+    checked = workflows.check_bindings(checked, name)
+    with_bindings = (
+        with_bindings.with_bindings(checked)
+        .with_objects(planned.classes.values())
+        .with_workflows(workflows.plan(session, account_id, checked))
+    )
     resources.check(session, account_id, with_bindings.bindings, upload.makes)
-    if planned.classes:
-        resources.refuse_objects_on_many_nodes(session)
     resources.refuse_bound_elsewhere(session, planned)
     callers.check(session, account_id, name, with_bindings.bindings)
     return assets.resolved(session, account_id, name, with_bindings)
@@ -232,9 +242,13 @@ def _migrate(session: Session, script: Script, prepared: Upload) -> None:
     planned.classes = {one.class_name: one for one in prepared.objects}
     objects.carry_out(session, script, planned)
     for id_ in planned.deleted:
-        stores.discard(session, script.account_id, objects.KIND, id_)
-    for giver in planned.givers.values():
-        # Before the one that takes: what it gives has to be let go of.
+        stores.discard(session, script.account_id, OBJECTS, id_)
+    _let_go(session, planned.givers.values())
+
+
+def _let_go(session: Session, givers: Iterable[Script]) -> None:
+    """Before the script that takes it: what others give has to be let go of."""
+    for giver in givers:
         deployment = deployments.current(session, giver)
         if deployment is not None:
             rollout_service.roll_out(session, giver, deployment)
@@ -333,7 +347,34 @@ def leave_target(account_id: str, name: str, target_id: str) -> Rollout:
         script = scripts.lock(session, account_id, name)
         target = targets.get(session, account_id, target_id)
         targets.leave(session, script, target)
+        _tell_nodes(session, script)  # no front may lead there any more
         return rollout_service.roll_out_to_lambda(session, target, script, None)
+
+
+def tell_nodes(account_id: str, name: str) -> None:
+    """Let every node hear of a script's function that is somewhere else now."""
+    with contextlib.suppress(ScriptNotFound), transaction() as session:
+        _tell_nodes(session, scripts.lock(session, account_id, name))
+
+
+def _tell_nodes(session: Session, script: Script) -> None:
+    deployment = deployments.current(session, script)
+    if deployment is not None:
+        rollout_service.roll_out_to_nodes(session, script, deployment)
+
+
+def renew_credentials() -> int:
+    """Push once more what binds storage with an old credential; gives how many functions that were."""
+    with transaction() as session:
+        due = credentials.due(session)
+    for account_id, name, target_id in due:
+        with contextlib.suppress(ScriptNotFound), transaction() as session:
+            script = scripts.lock(session, account_id, name)
+            deployment = deployments.current(session, script)
+            chosen = {target.id: target for target in targets.chosen(session, script)}
+            if deployment and target_id in chosen:
+                rollout_service.roll_out_to_lambda(session, chosen[target_id], script, deployment)
+    return len(due)
 
 
 # --- secrets ----------------------------------------------------------------------------------
@@ -478,7 +519,11 @@ def _remove(session: Session, script: Script) -> None:
     script.deleted_at = now()
     crons.delete_all(session, script)
     for id_ in objects.delete_all(session, script):
-        stores.discard(session, script.account_id, objects.KIND, id_)
+        stores.discard(session, script.account_id, OBJECTS, id_)
+    for id_ in workflows.delete_all(session, script):
+        stores.discard(session, script.account_id, OBJECTS, id_)
     session.execute(delete(Deployment).where(Deployment.script_id == script.id))
     versions.delete_all(session, script)
     rollout_service.roll_out(session, script, None)
+    for target in targets.chosen(session, script):
+        targets.leave(session, script, target)

@@ -52,27 +52,19 @@ def check(
     bindings: Iterable[dict[str, Any]],
     makes: Iterable[NewResource] = (),
 ) -> None:
-    """Raises what the binding's kind raises, NotSupported when no node could be the one with the data.
+    """Raises what the binding's kind raises, NotSupported when the nodes do not share the data.
     `makes` is what need not be there yet."""
     bound = [binding for binding in bindings if binding["type"] in STORAGE]
-    if bound and stores.node_count(session) > 1:
+    if bound and stores.node_count(session) > 1 and not stores.shared_bucket(session):
         raise NotSupported(
             f"Binding {bound[0]['name']} stores data, and this platform has several nodes, which need "
-            "a bucket for that (SKERRY_BUCKET); Skerry cannot use one yet. Nothing was changed."
+            "one bucket for that (SKERRY_BUCKET), the same on all of them. Nothing was changed."
         )
     coming = {(one.type, one.id) for one in makes}
     for binding in bound:
         type_ = binding["type"]
         if (type_, binding[RESOURCE_KINDS[type_]]) not in coming:
             STORAGE[type_](session, account_id, binding)
-
-
-def refuse_objects_on_many_nodes(session: Session) -> None:
-    if stores.node_count(session) > 1:
-        raise NotSupported(
-            "This Worker has Durable Objects, and this platform has several nodes, whose fronts do not "
-            "forward to the one that would have them yet. Nothing was changed."
-        )
 
 
 def refuse_bound_elsewhere(session: Session, planned: Plan) -> None:

@@ -24,6 +24,7 @@ from api.versions.bundle import Upload
 from api.versions.metadata import check_date
 from api.versions.models import Version
 from api.versions.previewing import Preview, PreviewRequest, run_once
+from api.workflows import service as workflows
 
 Edit = Callable[[Upload], Upload]
 
@@ -103,7 +104,9 @@ def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewR
             session, account_id, name, versions.resolved(session, script, upload)
         )
         planned = objects.plan(session, account_id, script, upload.migrations)
-        upload = upload.with_objects(planned.classes.values())
+        upload = upload.with_objects(planned.classes.values()).with_workflows(
+            workflows.plan(session, account_id, upload.bindings)
+        )
         origin = urls.origin(urls.hostname(script))
     return run_once(upload, request, script_name=name, origin=origin)
 

@@ -17,9 +17,11 @@ from api import sealing
 from api.accounts.models import Account
 from api.clock import now
 from api.db import transaction
+from api.deployments import homes
 from api.deployments.models import Deployment, DeploymentState, Rollout, RolloutState
-from api.nodes import authority, stores
+from api.nodes import authority, homes as node_homes, stores
 from api.nodes.models import Node
+from api.nodes.service import remove as remove_node
 from api.pagination import Listing, Page, paginate
 from api.queue import enqueue
 from api.scripts.models import Script
@@ -82,19 +84,27 @@ class SlotReport:
 
 def roll_out(session: Session, script: Script, deployment: Deployment | None) -> list[Rollout]:
     """Make the rollouts that bring every node, and every Lambda target that the script has chosen, to
-    this deployment, or withdraw the script."""
+    this deployment, or withdraw the script. What calls a script that has moved to its account's home
+    follows it."""
+    moved = homes.settle(session, script, deployment)
+    rollouts = roll_out_to_nodes(session, script, deployment)
+    lambdas = targets.locked(session, script, leaving=deployment is None)
+    rollouts += [_roll_out_to(session, target, script, deployment) for target in lambdas]
+    for one in moved:
+        roll_out_to_nodes(session, one.script, one)
+    return rollouts
+
+
+def roll_out_to_nodes(
+    session: Session, script: Script, deployment: Deployment | None
+) -> list[Rollout]:
     nodes = session.scalars(
         select(Node)
         .order_by(Node.id)  # always the same order: two deployments never wait for each other
         .with_for_update(of=Node.__table__, key_share=True)
         .execution_options(populate_existing=True)
     )
-    lambdas = targets.locked(session, script, leaving=deployment is None)
-    return [
-        _roll_out_to(session, target, script, deployment)
-        for found in (nodes, lambdas)
-        for target in found
-    ]
+    return [_roll_out_to(session, node, script, deployment) for node in nodes]
 
 
 def roll_out_to_lambda(
@@ -139,8 +149,37 @@ def catch_up(session: Session, node: Node) -> None:
             .exists(),
         )
     )
-    for deployment in deployments:
+    for deployment in deployments.all():
+        homes.settle(session, deployment.script, deployment)
         _roll_out_to(session, node, deployment.script, deployment)
+
+
+def forget_node(session: Session, node: Node, *, abandon: bool) -> None:
+    """Remove a locked node. Raises Conflict when it has Durable Objects, unless they are abandoned:
+    their scripts go to another node then."""
+    accounts = node_homes.leave(session, node, abandon=abandon)
+    had_data = stores.data_node(session) is node
+    remove_node(session, node)
+    session.flush()
+    if had_data and (heir := stores.data_node(session)):
+        catch_up(session, heir)
+        data_moved(session, heir)
+    for account in accounts:
+        at_home = Script.account_id == account.id, Script.at_home, Script.deleted_at.is_(None)
+        current = select(Deployment).join(Deployment.script)
+        for one in session.scalars(
+            current.where(*at_home, Deployment.state != DeploymentState.SUPERSEDED)
+        ).all():
+            roll_out(session, one.script, one)
+
+
+def data_moved(session: Session, node: Node) -> None:
+    """Tell the other nodes where the data is now, if it is this node that has it."""
+    if stores.data_node(session) is node:
+        for other in session.scalars(
+            select(Node).where(Node.id != node.id).order_by(Node.id)
+        ).all():
+            catch_up(session, other)
 
 
 def overtake(session: Session, node: Node, ahead: int) -> bool:
@@ -201,7 +240,8 @@ def unsettled(session: Session, node: Node, account: Account, page: Page) -> Lis
 def slot(rollout: Rollout) -> dict[str, Any]:
     """What a node is told of one script."""
     script, deployment = rollout.script, rollout.deployment
-    shares = deployment.shares if deployment else []
+    home = _other_home(rollout)
+    shares = deployment.shares if deployment and not home else []
     return {
         "script_id": script.id,
         "account_id": script.account_id,
@@ -211,6 +251,9 @@ def slot(rollout: Rollout) -> dict[str, Any]:
         "hostnames": hostnames(script) if deployment else [],
         "scaling": script.scaling.model_dump(),
         "data_node": _other_data_node(rollout),
+        "data_bucket": _data_bucket(rollout),
+        "home": {"node_id": home.id, "name": home.name} if home else None,
+        "function": _backup(rollout) if deployment else None,
         "versions": [
             {
                 "version_id": version.id,
@@ -229,6 +272,29 @@ def _other_data_node(rollout: Rollout) -> str | None:
     session = object_session(rollout)
     node = stores.data_node(session) if session else None
     return node.name if node and node.id != rollout.target_id else None
+
+
+def _data_bucket(rollout: Rollout) -> str | None:
+    session = object_session(rollout)
+    node = stores.data_node(session) if session else None
+    return node.bucket or None if node else None
+
+
+def _other_home(rollout: Rollout) -> Node | None:
+    """The node that alone runs the script, if the rollout goes to another one, which forwards to it."""
+    session, home_id = object_session(rollout), rollout.script.home_id
+    forwards = rollout.deployment and isinstance(rollout.target, Node) and home_id
+    if not (session and forwards) or home_id == rollout.target_id:
+        return None
+    return session.get(Node, home_id)
+
+
+def _backup(rollout: Rollout) -> dict[str, str] | None:
+    """The function that answers while a node cannot; a Lambda target need not hear of it."""
+    session = object_session(rollout)
+    if session is None or isinstance(rollout.target, LambdaTarget):
+        return None
+    return targets.backup(session, rollout.script)
 
 
 # --- claiming and recording -------------------------------------------------------------------

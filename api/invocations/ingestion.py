@@ -3,16 +3,16 @@
 import gzip
 import io
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import repeat
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import Table, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, bindparam, column, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from api.analytics import points as data_points
@@ -20,7 +20,16 @@ from api.clock import now
 from api.errors import Refused
 from api.invocations import partitions
 from api.invocations.histogram import bucket_of
-from api.invocations.models import ingested_batches, invocations, losses, measures, rollups, totals
+from api.invocations.models import (
+    ingested_batches,
+    invocations,
+    losses,
+    measures,
+    operations,
+    rollups,
+    statuses,
+    totals,
+)
 
 # What nodes send (edge/agent/records/attribution.py), in this order.
 COLUMNS = [
@@ -57,6 +66,8 @@ Request = tuple[
 TIMINGS = ["start_us", "front_us", "cell_us"]
 Timing = tuple[Count, Count, Count]
 Measure = tuple[At, Word, Word, Count, Count]
+# When, which script, in which kind of store, how many reads and writes.
+Operation = tuple[At, Word, Word, Count, Count]
 
 
 class Batch(BaseModel):
@@ -67,6 +78,7 @@ class Batch(BaseModel):
     timings: list[Timing] = []
     """One per request, in the same order, or none."""
     measures: list[Measure] = []
+    operations: list[Operation] = []
     points: list[data_points.Point] = []
     lost: dict[Word, Count] = {}
 
@@ -112,6 +124,7 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     _roll_up(session, node_id, requests)
     _store(session, node_id, requests, batch.timings)
     _measure(session, node_id, batch.measures)
+    _count_operations(session, node_id, batch.operations)
     data_points.store(session, batch.points)
     count_losses(session, node_id, batch.lost)
     return True
@@ -158,9 +171,11 @@ def _store(
 
 def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
     sums: dict[tuple[str, datetime, str, str, int], _Minute] = defaultdict(_Minute)
+    answered: Counter[tuple[str, datetime, str, int]] = Counter()
     for at, one in requests:
-        _, _, script_id, _, version_id, *_, outcome, duration, came, went, cold = one
+        _, _, script_id, _, version_id, *_, status, outcome, duration, came, went, cold = one
         minute = at.replace(second=0, microsecond=0)
+        answered[script_id, minute, version_id, status] += 1
         found = sums[script_id, minute, version_id, outcome, bucket_of(duration)]
         found.requests += 1
         found.cold += cold
@@ -181,9 +196,20 @@ def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, 
             sums.items(), key=lambda item: item[0]
         )
     ]
-    for part in _parts(rows):
-        _add(session, rollups, part)
+    _add(session, rollups, rows, vars(_Minute()))
     _add_up(session, rows)
+    by_status = [
+        {
+            "script_id": script_id,
+            "minute": minute,
+            "version_id": version_id,
+            "node_id": node_id,
+            "status": status,
+            "requests": count,
+        }
+        for (script_id, minute, version_id, status), count in sorted(answered.items())
+    ]
+    _add(session, statuses, by_status, ["requests"])
 
 
 def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
@@ -197,14 +223,26 @@ def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
         )
         for name in vars(_Minute()):
             found[name] += row[name]
-    for part in _parts([sums[key] for key in sorted(sums)]):
-        _add(session, totals, part)
+    _add(session, totals, [sums[key] for key in sorted(sums)], vars(_Minute()))
 
 
-def _add(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
-    statement = insert(table).values(rows)
-    added = {name: table.c[name] + statement.excluded[name] for name in vars(_Minute())}
-    session.execute(statement.on_conflict_do_update(constraint=table.primary_key, set_=added))
+def _add(
+    session: Session, table: Table, rows: list[dict[str, Any]], counted: Collection[str]
+) -> None:
+    """Add what is counted to the rows of the same key. Columns go as arrays: a statement with thousands of
+    values takes seconds to build."""
+    if not rows:
+        return
+    names = list(rows[0])
+    arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
+    columns = [column(name, table.c[name].type) for name in names]
+    source = func.unnest(*arrays).table_valued(*columns, name="found").render_derived()
+    statement = insert(table).from_select(names, select(*source.c))
+    added = {name: table.c[name] + statement.excluded[name] for name in counted}
+    session.execute(
+        statement.on_conflict_do_update(constraint=table.primary_key, set_=added),
+        {name: [row[name] for row in rows] for name in names},
+    )
 
 
 def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
@@ -238,6 +276,26 @@ def _measure(session: Session, node_id: str, found: Iterable[Measure]) -> None:
                 },
             )
         )
+
+
+def _count_operations(session: Session, node_id: str, found: Iterable[Operation]) -> None:
+    sums: dict[tuple[str, date, str], list[int]] = defaultdict(lambda: [0, 0])
+    for at_us, script_id, kind, reads, writes in found:
+        counts = sums[script_id, _time(at_us).date(), kind]
+        counts[0] += reads
+        counts[1] += writes
+    rows = [
+        {
+            "script_id": script_id,
+            "day": day,
+            "kind": kind,
+            "node_id": node_id,
+            "reads": reads,
+            "writes": writes,
+        }
+        for (script_id, day, kind), (reads, writes) in sorted(sums.items())
+    ]
+    _add(session, operations, rows, ["reads", "writes"])
 
 
 def count_losses(session: Session, node_id: str, lost: dict[str, int]) -> None:

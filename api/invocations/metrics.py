@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.clock import now
 from api.invocations.histogram import quantile_ms
-from api.invocations.models import measures, rollups
+from api.invocations.models import measures, rollups, statuses
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 # A visitor who leaves is no failure of the script.
@@ -125,6 +125,18 @@ def by_version(session: Session, scope: Scope, span: Range) -> dict[str, Sums]:
 def by_node(session: Session, scope: Scope, span: Range) -> dict[str, Sums]:
     """The sums of each node, by its id."""
     return _grouped(session, scope, span, rollups.c.node_id, measures.c.node_id)
+
+
+def by_status(session: Session, scope: Scope, span: Range) -> dict[int, int]:
+    """The number of requests by what was answered."""
+    of = statuses.c
+    rows = session.execute(
+        select(of.status, func.sum(of.requests).label("requests"))
+        .where(*scope.of(statuses), of.minute >= span.begins())
+        .group_by(of.status)
+        .order_by(of.status)
+    )
+    return {row.status: int(row.requests) for row in rows}
 
 
 def total(parts: Iterable[Sums]) -> Sums:

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -62,6 +63,19 @@ rollups = Table(
     Index("ix_rollups_minute", "minute"),
 )
 
+# Requests of one minute by what was answered.
+statuses = Table(
+    "statuses",
+    Model.metadata,
+    Column("script_id", String, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("version_id", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("status", SmallInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Index("ix_statuses_minute", "minute"),
+)
+
 # All requests there ever were of a script on a node: what only grows, as a counter must.
 totals = Table(
     "totals",
@@ -88,6 +102,19 @@ measures = Table(
     Column("cpu_ms", BigInteger, nullable=False),
     Column("memory_bytes", BigInteger, nullable=False),  # the most at once, of all its processes
     Index("ix_measures_minute", "minute"),
+)
+
+# What a script did through its bindings on one day (UTC): reads and writes, of D1 in rows.
+operations = Table(
+    "operations",
+    Model.metadata,
+    Column("script_id", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("kind", String, primary_key=True),  # of store: kv, d1, r2, queues
+    Column("node_id", String, primary_key=True),
+    Column("reads", BigInteger, nullable=False),
+    Column("writes", BigInteger, nullable=False),
+    Index("ix_operations_day", "day"),
 )
 
 ingested_batches = Table(

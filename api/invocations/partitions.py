@@ -7,7 +7,14 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from api.clock import now
-from api.invocations.models import ingested_batches, measures, rollups, totals
+from api.invocations.models import (
+    ingested_batches,
+    measures,
+    operations,
+    rollups,
+    statuses,
+    totals,
+)
 from api.scripts.models import Script
 from api.settings import settings
 
@@ -50,7 +57,9 @@ def expire(session: Session) -> list[str]:
     gone = [name for table in TABLES for name in _expire(session, table)]
     rolled_up = now() - timedelta(days=settings().rollup_retention_days)
     session.execute(delete(rollups).where(rollups.c.minute < rolled_up))
+    session.execute(delete(statuses).where(statuses.c.minute < rolled_up))
     session.execute(delete(measures).where(measures.c.minute < rolled_up))
+    session.execute(delete(operations).where(operations.c.day < rolled_up.date()))
     gone_scripts = select(Script.id).where(Script.deleted_at < rolled_up)
     session.execute(delete(totals).where(totals.c.script_id.in_(gone_scripts)))
     taken = ingested_batches.c.ingested_at < now() - BATCHES_KEPT

@@ -3,7 +3,7 @@ the stacks of exceptions are led back to the sources."""
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -44,8 +44,14 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def take(node_id: str, batch_id: str, batch: LogBatch) -> bool:
-    """Store a batch; False when it was taken before, and then nothing changes."""
+def take(
+    node_id: str,
+    batch_id: str,
+    batch: LogBatch,
+    keep: Callable[[Session, str, list[Row]], None] = lambda *_: None,
+) -> bool:
+    """Store a batch; False when it was taken before, and then nothing changes. `keep` gets its rows in the
+    same transaction."""
     with transaction() as session:
         owners = _owners(session, {one.script_id for one in batch.events})
     found = [
@@ -59,6 +65,7 @@ def take(node_id: str, batch_id: str, batch: LogBatch) -> bool:
         if not first_time(session, node_id, batch_id):
             return False
         _store(session, found)
+        keep(session, node_id, found)
         count_losses(session, node_id, batch.lost)
     return True
 

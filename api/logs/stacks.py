@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import structlog
 
@@ -47,6 +48,25 @@ def mapped(found: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         result |= done
         _remember(done)
     return result
+
+
+def lead_back(events: Sequence[tuple[str, dict[str, Any] | None]]) -> None:
+    """Give the exceptions of events, by version, the stacks of their sources."""
+    thrown = [
+        (version_id, one)
+        for version_id, event in events
+        for one in _objects(event, "exceptions")
+        if isinstance(one.get("stack"), str)
+    ]
+    places = [(version_id, str(one["stack"])) for version_id, one in thrown]
+    found = mapped(places) if places else {}
+    for (_, one), place in zip(thrown, places, strict=True):
+        one["stack"] = found.get(place, place[1])
+
+
+def _objects(event: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
+    listed = (event or {}).get(name)
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _remember(done: Mapping[tuple[str, str], str]) -> None:

@@ -80,6 +80,11 @@ class Node(Target):
     runtime_version: Mapped[str] = mapped_column(default="")
     runtime_compatibility_date: Mapped[str] = mapped_column(default="")
     sandbox: Mapped[str] = mapped_column(default="none")
+    # Where other nodes bring visitors of scripts that run on this one alone, at the host of `agent_url`;
+    # 0 until it says so.
+    door_port: Mapped[int] = mapped_column(default=0, server_default="0")
+    # Where it keeps the data of accounts, `s3://…`; empty for its own disk.
+    bucket: Mapped[str] = mapped_column(default="", server_default="")
     # `disk_total_bytes`, `disk_free_bytes` of its folder, and its `certificates`; {} until it says so.
     condition: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
@@ -85,12 +86,26 @@ def checked_agent_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def remove(session: Session, name: str) -> None:
-    """Forget a node: its credential is void and nothing is pushed to it any more."""
+def locked(session: Session, name: str) -> Node:
+    """A node by its name. Raises NotFound."""
     node = session.scalar(select(Node).where(Node.name == name).with_for_update(of=Node.__table__))
     if node is None:
         raise NotFound(f"There is no node called {name}.")
+    return node
+
+
+def remove(session: Session, node: Node) -> None:
+    """Forget a node: its credential is void and nothing is pushed to it any more."""
     session.delete(node)
+
+
+def neighbours(session: Session, node: Node) -> list[dict[str, Any]]:
+    """The doors of the other nodes, as a node is told of them."""
+    others = select(Node).where(Node.id != node.id, Node.door_port > 0).order_by(Node.id)
+    return [
+        {"id": one.id, "host": urlsplit(one.agent_url).hostname, "port": one.door_port}
+        for one in session.scalars(others)
+    ]
 
 
 def recognise(session: Session, token: str) -> Node:

@@ -1,7 +1,7 @@
 """The way to an account's data: which node has it, and asking its store there.
 
-One node has all data of the platform, its first one: several would need a bucket that they share,
-which Skerry cannot use yet.
+One node has all data of the platform, its first one, unless all nodes keep it in one bucket. Durable
+Objects are at their account's home (homes.py) in any case.
 """
 
 import ssl
@@ -16,12 +16,17 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from api import sealing
+from api.accounts.models import Account
 from api.errors import Unavailable
 from api.nodes import authority
 from api.nodes.models import DiscardedData, Node
+from api.objects.models import KIND as OBJECTS
 from api.queue import enqueue
 from api.settings import settings
+from api.workflows.models import KIND as WORKFLOWS
 
+# What is asked for at the account's home.
+AT_HOME = (OBJECTS, WORKFLOWS)
 # What a store says in words, and which limit ended it.
 REASON_HEADER = "x-skerry-reason"
 OUTCOME_HEADER = "x-skerry-outcome"
@@ -45,6 +50,22 @@ def data_node(session: Session) -> Node | None:
     return session.scalar(select(Node).order_by(Node.created_at, Node.id).limit(1))
 
 
+def _keeper(session: Session, account_id: str, kind: str) -> Node | None:
+    """The node with an account's data of a kind: its Durable Objects and workflows are at its home."""
+    account = session.get(Account, account_id) if kind in AT_HOME else None
+    home = session.get(Node, account.home_id) if account and account.home_id else None
+    if home or kind in AT_HOME or not shared_bucket(session):
+        return home or data_node(session)
+    nodes = session.scalars(select(Node).order_by(Node.created_at, Node.id)).all()
+    return min(nodes, key=lambda node: node.away, default=None)
+
+
+def shared_bucket(session: Session) -> str | None:
+    """The bucket in which all nodes keep the data of accounts; None when they keep it elsewhere."""
+    buckets = set(session.scalars(select(Node.bucket).distinct()))
+    return (buckets.pop() or None) if len(buckets) == 1 else None
+
+
 def node_count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Node)) or 0
 
@@ -52,7 +73,7 @@ def node_count(session: Session) -> int:
 def door(session: Session, account_id: str, kind: str, name: str) -> StoreDoor:
     """The way to a name that the caller has found to be the account's. Raises Unavailable when there
     is no node."""
-    node = data_node(session)
+    node = _keeper(session, account_id, kind)
     if node is None:
         raise Unavailable("No node has enrolled yet, so there is nowhere to keep data.")
     return StoreDoor(
@@ -80,9 +101,11 @@ class Store:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
     ) -> httpx2.Response:
-        """The answer with its body still to be read; `path` is encoded already. Raises Unavailable
-        when the node does not answer."""
-        url = httpx2.URL(self._door.url + path, params=dict(query or {}) or None)
+        """The answer with its body still to be read; `path` is encoded already, and may have a query
+        that is as well. Raises Unavailable when the node does not answer."""
+        url = httpx2.URL(self._door.url + path)
+        if query:
+            url = url.copy_with(params=dict(query))
         request = self._client.build_request(
             method,
             url,

@@ -8,6 +8,7 @@ from api.errors import Unavailable
 from api.nodes import stores
 from api.nodes.stores import Store, StoreDoor
 from api.objects import service
+from api.objects.models import KIND
 
 LIST_MAX = 10_000
 
@@ -15,7 +16,7 @@ LIST_MAX = 10_000
 def door(session: Session, account_id: str, namespace_id: str) -> StoreDoor:
     """Raises ObjectNamespaceNotFound, or Unavailable when there is no node."""
     namespace = service.get(session, account_id, namespace_id)
-    return stores.door(session, account_id, service.KIND, namespace.id)
+    return stores.door(session, account_id, KIND, namespace.id)
 
 
 async def objects(store: Store, cursor: str, limit: int) -> tuple[list[str], str]:

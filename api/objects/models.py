@@ -8,10 +8,13 @@ from api.clock import now
 from api.db import Model
 from api.scripts.models import Script
 
+# Of the folder on a node, and of its path in the agent's API.
+KIND = "objects"
+
 
 class ObjectNamespace(Model):
-    """A class of a script's whose instances are Durable Objects: they are on the node that has the
-    account's data, in a folder with this id, whatever the class is called and whose it is."""
+    """A class of a script's whose instances are Durable Objects: they are at the account's home
+    (nodes/homes.py), in a folder with this id, whatever the class is called and whose it is."""
 
     __tablename__ = "object_namespaces"
 

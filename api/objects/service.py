@@ -23,8 +23,6 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 
 BINDING = "durable_object_namespace"
-# Of the folder on a node, and of its path in the agent's API.
-KIND = "objects"
 # What a version remembers of the moment it was uploaded.
 TAG_OPTION = "migration_tag"
 

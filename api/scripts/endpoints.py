@@ -38,6 +38,7 @@ def script_out(script: Script) -> dict[str, Any]:
         "tags": tags_of(script),
         # By it wrangler knows which migrations of Durable Objects are still to be sent.
         "migration_tag": script.migration_tag,
+        "home_node": script.home_node,
         **times_of(script),
     }
 
@@ -94,6 +95,7 @@ def worker_out(script: Script) -> dict[str, Any]:
             "url": urls.origin(urls.hostname(script)),
         },
         "tags": tags_of(script),
+        "home_node": script.home_node,
     }
 
 

@@ -35,6 +35,8 @@ class Script(Model):
     deployment_number: Mapped[int] = mapped_column(default=0)
     # The tag of the last migration of its Durable Objects that was applied.
     migration_tag: Mapped[str | None]
+    # Whether it runs on its account's home alone, because it has Durable Objects or calls one that does.
+    at_home: Mapped[bool] = mapped_column(default=False, server_default="false")
 
     account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)
 
@@ -42,6 +44,16 @@ class Script(Model):
     def scaling(self) -> scaling.Scaling:
         """What its nodes are told of its cells."""
         return scaling.stored(self.settings)
+
+    @property
+    def home_node(self) -> str | None:
+        """The name of the node that alone runs it; None when all do."""
+        return self.account.home_name if self.at_home else None
+
+    @property
+    def home_id(self) -> str | None:
+        """The node that alone runs it; None when all do."""
+        return self.account.home_id if self.at_home else None
 
     def observed(self, asked: Any) -> observability.Observed | None:
         """What is stored of its invocations. `asked` is what its version says, which counts as long

@@ -17,6 +17,8 @@ class ScriptOut(BaseModel):
     usage_model: str = "standard"
     migration_tag: str | None = None
     tags: list[str] = []
+    home_node: str | None = None
+    """Of our own: the name of the node that alone runs it, because its Durable Objects are there."""
 
 
 class ScriptOfService(BaseModel):
@@ -64,6 +66,7 @@ class WorkerOut(BaseModel):
     tags: list[str] = []
     logpush: bool = False
     tail_consumers: list[dict[str, Any]] = []
+    home_node: str | None = None
 
 
 class ScriptSettings(BaseModel):

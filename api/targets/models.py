@@ -3,6 +3,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from api import ids
 from api.clock import now
 from api.db import Model
 from api.nodes.models import Target
@@ -60,3 +61,25 @@ class LambdaFunction(Model):
     drift: Mapped[str] = mapped_column(default="")
     pushed_at: Mapped[datetime] = mapped_column(default=now)
     looked_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class FunctionCredential(Model):
+    """What opens the storage that one version binds, for its function on one target.
+
+    The function has the secret in its configuration; here is its digest, to recognise it, and the
+    sealed text, so that a push that is made again gives the function the same one.
+    """
+
+    __tablename__ = "function_credentials"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.id", ondelete="CASCADE"), index=True)
+    script_id: Mapped[str] = mapped_column(ForeignKey("scripts.id", ondelete="CASCADE"), index=True)
+    version_id: Mapped[str] = mapped_column(
+        ForeignKey("versions.id", ondelete="CASCADE"), index=True
+    )
+    digest: Mapped[str] = mapped_column(unique=True)
+    sealed_secret: Mapped[bytes]
+    issued_at: Mapped[datetime] = mapped_column(default=now)
+    # Since when the function has another one, or another version; it is refused a little later.
+    replaced_at: Mapped[datetime | None]

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from api.bindings.kinds import RESOURCE_KINDS
 from api.errors import NotSupported
+from api.targets import remote
 from api.versions.models import Version
 
 
@@ -23,7 +25,14 @@ class Line:
     how: str = ""
 
 
-_STORAGE = "The storage of this platform cannot be reached from AWS Lambda yet."
+_REMOTE = (
+    "Over HTTPS to this platform: each call takes its way there and back, and fails while the node "
+    "that has the data is away."
+)
+_NO_HTTPS = (
+    "A function reaches the storage over HTTPS, and this platform has no such address: set "
+    "SKERRY_BINDINGS_URL, or SKERRY_PUBLIC_URL, to one that begins with https:// and is open to AWS."
+)
 _ASSETS = "Static assets are not packed for AWS Lambda yet."
 _SAME_BINDINGS = frozenset(
     {
@@ -36,13 +45,7 @@ _SAME_BINDINGS = frozenset(
         "data_blob",
     }
 )
-_WHY_NOT = {
-    "kv_namespace": _STORAGE,
-    "d1": _STORAGE,
-    "r2_bucket": _STORAGE,
-    "queue": _STORAGE,
-    "assets": _ASSETS,
-}
+_WHY_NOT = {"assets": _ASSETS}
 # How a source uses what Node.js lacks. Names that are only mentioned do not count.
 _USES = {
     "HTMLRewriter": re.compile(r"\b(?:new|extends)\s+HTMLRewriter\b"),
@@ -105,6 +108,10 @@ def _format(version: Version) -> Iterator[Line]:
 def _binding(name: str, kind: str) -> Line:
     if kind in _SAME_BINDINGS:
         return Line("Binding", name, Verdict.SAME)
+    if kind in RESOURCE_KINDS:
+        if remote.address():
+            return Line("Binding", name, Verdict.DIFFERENT, _REMOTE)
+        return Line("Binding", name, Verdict.IMPOSSIBLE, _NO_HTTPS)
     how = _WHY_NOT.get(kind, f"A binding of type {kind} cannot be offered on AWS Lambda yet.")
     return Line("Binding", name, Verdict.IMPOSSIBLE, how)
 

@@ -99,5 +99,6 @@ def _calls(session: Any, role_arn: str) -> dict[str, Callable[[], Any]]:
         "logs:DescribeLogGroups": lambda: logs.describe_log_groups(logGroupNamePrefix=name),
         "logs:CreateLogGroup": lambda: logs.create_log_group(logGroupName=NO_LOG_GROUP),
         "logs:PutRetentionPolicy": lambda: logs.put_retention_policy(**group, retentionInDays=1),
+        "logs:FilterLogEvents": lambda: logs.filter_log_events(**group, limit=1),
         "logs:DeleteLogGroup": lambda: logs.delete_log_group(**group),
     }

@@ -178,14 +178,39 @@ def functions(session: Session, script: Script) -> dict[str, LambdaFunction]:
     return {found.target_id: found for found in session.scalars(query)}
 
 
-def placed(session: Session, target_id: str, script_id: str, name: str, url: str) -> None:
-    """Note what a push has made."""
+def placed(session: Session, target_id: str, script_id: str, name: str, url: str) -> bool:
+    """Note what a push has made; says whether it is somewhere else than before."""
+    before = session.get(LambdaFunction, (target_id, script_id))
+    moved = before is None or before.url != url
     values = {"name": name, "url": url, "drift": "", "pushed_at": now(), "looked_at": now()}
     session.execute(
         insert(LambdaFunction)
         .values(target_id=target_id, script_id=script_id, **values)
         .on_conflict_do_update(index_elements=["target_id", "script_id"], set_=values)
     )
+    return moved
+
+
+def backup(session: Session, script: Script) -> dict[str, str] | None:
+    """What a node's front is told of a function that answers while the node cannot."""
+    query = (
+        select(LambdaFunction.url)
+        .join(
+            ChosenTarget,
+            (ChosenTarget.script_id == LambdaFunction.script_id)
+            & (ChosenTarget.target_id == LambdaFunction.target_id),
+        )
+        .where(LambdaFunction.script_id == script.id, LambdaFunction.url != "")
+        .order_by(LambdaFunction.target_id)
+        .limit(1)
+    )
+    url = session.scalar(query)
+    return {"url": url, "secret": front_secret(script.id)} if url else None
+
+
+def front_secret(script_id: str) -> str:
+    """By which a function knows a request that the front of a node has passed on; always the same."""
+    return sealing.sign(f"front {script_id}").hex()
 
 
 def withdrawn(session: Session, target_id: str, script_id: str) -> None:

@@ -9,12 +9,14 @@ from api.db import Model
 
 
 class TelemetryBatch(Model):
-    """A batch of request records as a node sent it, until the collector has it."""
+    """Something that was ingested, until the collector has it."""
 
     __tablename__ = "telemetry_batches"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
     node_id: Mapped[str]
+    # `requests`: records as a node sent them; `lines`: rows of log_events (lines.py).
+    kind: Mapped[str] = mapped_column(default="requests", server_default="requests")
     content: Mapped[bytes]
     records: Mapped[int]
     attempts: Mapped[int] = mapped_column(default=0)

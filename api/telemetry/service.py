@@ -3,6 +3,7 @@
 Ingestion writes one row more, in its own transaction, and never talks to the collector.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,15 +13,19 @@ from sqlalchemy.orm import Session
 
 from api.clock import now
 from api.invocations import ingestion
+from api.logs.events import Row
 from api.nodes.models import Node
 from api.queue import enqueue
 from api.scripts.models import Script
 from api.settings import settings
-from api.telemetry import spans
+from api.telemetry import lines, spans
 from api.telemetry.models import TelemetryBatch, telemetry_counts
 from api.telemetry.spans import Telemetry
 
 TRACES, LOGS = "traces", "logs"
+REQUESTS, LINES = "requests", "lines"
+# What one record of each kind of batch becomes.
+SIGNALS = {REQUESTS: (LOGS, TRACES), LINES: (LOGS,)}
 # Longer than an export may take.
 SENDING_MAX = timedelta(seconds=60)
 FIRST_RETRY, LONGEST_RETRY, ATTEMPTS_MAX = timedelta(seconds=5), timedelta(minutes=5), 12
@@ -32,22 +37,31 @@ class Claimed:
     """A batch that this process sends."""
 
     id: str
+    kind: str
     records: int
     telemetry: Telemetry
 
 
-def keep(session: Session, node_id: str, content: bytes, records: int) -> None:
+def keep(
+    session: Session, node_id: str, content: bytes, records: int, kind: str = REQUESTS
+) -> None:
     """Remember a batch for the collector, if there is one and there is room; else count it as dropped."""
     if not settings().otlp_endpoint or not records:
         return
     waiting = session.scalar(select(func.coalesce(func.sum(TelemetryBatch.records), 0))) or 0
     if waiting + records > settings().otlp_waiting_max:
-        count(session, "dropped", records)
+        count(session, kind, "dropped", records)
         return
-    batch = TelemetryBatch(node_id=node_id, content=content, records=records)
+    batch = TelemetryBatch(node_id=node_id, kind=kind, content=content, records=records)
     session.add(batch)
     session.flush()
     enqueue(session, "telemetry.send", batch_id=batch.id)
+
+
+def keep_lines(session: Session, node_id: str, rows: Iterable[Row]) -> None:
+    """The same with what scripts printed and threw."""
+    if settings().otlp_endpoint:
+        keep(session, node_id, *lines.packed(rows), LINES)
 
 
 def claim(session: Session, batch_id: str) -> Claimed | None:
@@ -57,22 +71,35 @@ def claim(session: Session, batch_id: str) -> Claimed | None:
         update(TelemetryBatch)
         .where(TelemetryBatch.id == batch_id, TelemetryBatch.due_at <= moment)
         .values(due_at=moment + SENDING_MAX, attempts=TelemetryBatch.attempts + 1)
-        .returning(TelemetryBatch.content, TelemetryBatch.node_id, TelemetryBatch.records)
+        .returning(
+            TelemetryBatch.content,
+            TelemetryBatch.node_id,
+            TelemetryBatch.kind,
+            TelemetryBatch.records,
+        )
     ).first()
     if claimed is None:
         return None
-    batch = ingestion.read(claimed.content)
     node = session.get(Node, claimed.node_id)
+    name = node.name if node else claimed.node_id
+    if claimed.kind == LINES:
+        made = Telemetry([], lines.of_batch(claimed.content, name))
+    else:
+        made = _of_requests(session, claimed.content, name)
+    return Claimed(batch_id, claimed.kind, claimed.records, made)
+
+
+def _of_requests(session: Session, content: bytes, node: str) -> Telemetry:
+    batch = ingestion.read(content)
     wanted = {request[2] for request in batch.requests}
     rows = session.execute(select(Script.id, Script.name).where(Script.id.in_(wanted)))
     names = {row.id: row.name for row in rows}
-    made = spans.of_batch(batch, node.name if node else claimed.node_id, names)
-    return Claimed(batch_id, claimed.records, made)
+    return spans.of_batch(batch, node, names)
 
 
 def sent(session: Session, claimed: Claimed) -> None:
     if _remove(session, claimed.id):
-        count(session, "sent", claimed.records)
+        count(session, claimed.kind, "sent", claimed.records)
 
 
 def failed(session: Session, claimed: Claimed) -> None:
@@ -82,7 +109,7 @@ def failed(session: Session, claimed: Claimed) -> None:
         return
     if batch.attempts >= ATTEMPTS_MAX:
         session.delete(batch)
-        count(session, "dropped", batch.records)
+        count(session, batch.kind, "dropped", batch.records)
         return
     batch.due_at = now() + min(FIRST_RETRY * 2 ** (batch.attempts - 1), LONGEST_RETRY)
 
@@ -93,9 +120,9 @@ def due(session: Session) -> list[str]:
     return list(session.scalars(query.order_by(TelemetryBatch.created_at).limit(NUDGE_AT_MOST)))
 
 
-def count(session: Session, outcome: str, records: int) -> None:
-    """Of each record one span and one log record."""
-    for signal in (LOGS, TRACES):
+def count(session: Session, kind: str, outcome: str, records: int) -> None:
+    """What became of the records of a batch of that kind."""
+    for signal in SIGNALS[kind]:
         statement = insert(telemetry_counts).values(signal=signal, outcome=outcome, records=records)
         session.execute(
             statement.on_conflict_do_update(

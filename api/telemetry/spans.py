@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -19,9 +20,9 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from api.invocations.ingestion import COLUMNS, Batch, Request
 from api.invocations.metrics import GOOD
 
-_SCOPE = InstrumentationScope("skerry")
+SCOPE = InstrumentationScope("skerry")
 _RAY = re.compile(r"[0-9a-f]{16}")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -34,27 +35,28 @@ class Telemetry:
 
 def of_batch(batch: Batch, node: str, script_names: Mapping[str, str]) -> Telemetry:
     """`script_names` by id; a script that is gone goes by its id."""
-    resources: dict[tuple[str, str], Resource] = {}
     made = Telemetry([], [])
     for request in batch.requests:
         fields = dict(zip(COLUMNS, request, strict=True))
         script, version = str(fields["script_id"]), str(fields["version_id"])
-        resource = resources.setdefault(
-            (script, version),
-            # Not Resource.create: what it finds out about this process says nothing of a script.
-            Resource(
-                {
-                    "service.namespace": "skerry",
-                    "service.name": script_names.get(script, script),
-                    "service.version": version,
-                    "host.name": node,
-                }
-            ),
-        )
+        resource = resource_of(script_names.get(script, script), version, node)
         span = _span(request, node, resource)
         made.spans.append(span)
         made.logs.append(_log(span, resource))
     return made
+
+
+@lru_cache(maxsize=1000)
+def resource_of(script_name: str, version_id: str, node: str) -> Resource:
+    """Not Resource.create: what it finds out about this process says nothing of a script."""
+    return Resource(
+        {
+            "service.namespace": "skerry",
+            "service.name": script_name,
+            "service.version": version_id,
+            "host.name": node,
+        }
+    )
 
 
 def _span(request: Request, node: str, resource: Resource) -> ReadableSpan:
@@ -63,7 +65,7 @@ def _span(request: Request, node: str, resource: Resource) -> ReadableSpan:
     )
     return ReadableSpan(
         name=method,
-        context=SpanContext(span_id(ray), span_id(ray), is_remote=False, trace_flags=_SAMPLED),
+        context=SpanContext(span_id(ray), span_id(ray), is_remote=False, trace_flags=SAMPLED),
         resource=resource,
         attributes={
             "http.request.method": method,
@@ -82,7 +84,7 @@ def _span(request: Request, node: str, resource: Resource) -> ReadableSpan:
         status=Status(StatusCode.UNSET if outcome in GOOD else StatusCode.ERROR),
         start_time=at_us * 1000,
         end_time=(at_us + took_us) * 1000,
-        instrumentation_scope=_SCOPE,
+        instrumentation_scope=SCOPE,
     )
 
 
@@ -105,10 +107,10 @@ def _log(span: ReadableSpan, resource: Resource) -> ReadableLogRecord:
         timestamp=span.end_time,
         trace_id=context.trace_id if context else None,
         span_id=context.span_id if context else None,
-        trace_flags=_SAMPLED,
+        trace_flags=SAMPLED,
         severity_text="INFO" if good else "ERROR",
         severity_number=SeverityNumber.INFO if good else SeverityNumber.ERROR,
         body=body,
         attributes=found,
     )
-    return ReadableLogRecord(record, resource, _SCOPE)
+    return ReadableLogRecord(record, resource, SCOPE)

@@ -26,8 +26,14 @@ class UsedOut(BaseModel):
     wall_ms: int
     ingress_bytes: int
     egress_bytes: int
-    storage_operations: None = None
-    """Not counted yet."""
+    kv_reads: int
+    kv_writes: int
+    d1_rows_read: int
+    d1_rows_written: int
+    r2_reads: int
+    r2_writes: int
+    queue_messages_received: int
+    queue_messages_sent: int
 
 
 @router.get("", response_model=Envelope[list[UsedOut]])

@@ -1,7 +1,6 @@
 """What scripts used on each day: what plans and invoices will be computed from.
 
-Out of the sums per minute (api/invocations/models.py), so for as long as those are kept. Days are UTC.
-Storage operations are not counted yet.
+Out of the sums per minute and day (api/invocations/models.py), so for as long as those are kept. Days are UTC.
 """
 
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.clock import now
 from api.errors import Refused
-from api.invocations.models import measures, rollups
+from api.invocations.models import measures, operations, rollups
 from api.scripts.models import Script
 from api.settings import settings
 
@@ -51,11 +50,31 @@ class Used:
     """From the head of each request to the last byte of its answer, added up."""
     ingress_bytes: int = 0
     egress_bytes: int = 0
+    kv_reads: int = 0
+    kv_writes: int = 0
+    d1_rows_read: int = 0
+    d1_rows_written: int = 0
+    r2_reads: int = 0
+    r2_writes: int = 0
+    queue_messages_received: int = 0
+    queue_messages_sent: int = 0
+
+    @property
+    def stored(self) -> list[tuple[int, int]]:
+        """Reads and writes of each kind of store, in the order of STORED."""
+        return [(getattr(self, read), getattr(self, written)) for read, written in STORED.values()]
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "day": self.day.isoformat(), "storage_operations": None}
+        return {**asdict(self), "day": self.day.isoformat()}
 
 
+# Of each kind of store: where its reads are shown, and where its writes.
+STORED = {
+    "kv": ("kv_reads", "kv_writes"),
+    "d1": ("d1_rows_read", "d1_rows_written"),
+    "r2": ("r2_reads", "r2_writes"),
+    "queues": ("queue_messages_received", "queue_messages_sent"),
+}
 COLUMNS = [field.name for field in fields(Used)]
 
 
@@ -89,6 +108,10 @@ def per_day(session: Session, account_id: str, asked: Days) -> list[Used]:
         one.egress_bytes += int(row.bytes_out)
     for row in session.execute(_processes(account_id, asked)):
         used(row).cpu_ms += int(row.cpu_ms)
+    for row in session.execute(_stored(account_id, asked)):
+        one = used(row)
+        for name, count in zip(STORED.get(row.kind, ()), (row.reads, row.writes), strict=False):
+            setattr(one, name, getattr(one, name) + int(count))
     return sorted(found.values(), key=lambda one: (-one.day.toordinal(), one.script, one.script_id))
 
 
@@ -135,4 +158,21 @@ def _processes(account_id: str, asked: Days) -> Any:
         .join(Script, Script.id == of.script_id)
         .where(Script.account_id == account_id, of.minute >= asked.begin, of.minute < asked.end)
         .group_by("day", of.script_id, Script.name)
+    )
+
+
+def _stored(account_id: str, asked: Days) -> Any:
+    of = operations.c
+    return (
+        select(
+            of.day,
+            of.script_id,
+            Script.name,
+            of.kind,
+            func.sum(of.reads).label("reads"),
+            func.sum(of.writes).label("writes"),
+        )
+        .join(Script, Script.id == of.script_id)
+        .where(Script.account_id == account_id, of.day >= asked.first, of.day <= asked.last)
+        .group_by(of.day, of.script_id, Script.name, of.kind)
     )

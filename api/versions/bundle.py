@@ -10,6 +10,7 @@ from api import ids
 from api.objects.service import ObjectClass
 from api.objects.steps import Migrations
 from api.versions.assets import Assets, WantedAssets
+from api.workflows.service import WorkflowClass
 
 SOURCE_MAP = "sourcemap"
 # Content types of the parts (cloudflare-api.md, section 3) → the type of module a cell is given.
@@ -77,6 +78,8 @@ class Upload:
     migrations: Migrations | None = None
     objects: tuple[ObjectClass, ...] = ()
     """The script's classes with Durable Objects, once `migrations` are planned."""
+    workflows: tuple[WorkflowClass, ...] = ()
+    """What its bindings to workflows lead to, once that is planned."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -102,6 +105,9 @@ class Upload:
 
     def with_objects(self, objects: Iterable[ObjectClass]) -> "Upload":
         return replace(self, objects=tuple(objects))
+
+    def with_workflows(self, workflows: Iterable[WorkflowClass]) -> "Upload":
+        return replace(self, workflows=tuple(workflows))
 
     def annotated(self, *, message: str, tag: str, triggered_by: str) -> "Upload":
         return replace(self, message=message, tag=tag, triggered_by=triggered_by)

@@ -96,6 +96,7 @@ def spec_of_upload(upload: Upload, script_name: str) -> dict[str, Any]:
         "script_name": script_name,
         "assets": upload.assets and upload.assets.as_json(),
         "objects": [one.as_json() for one in upload.objects],
+        "workflows": [one.as_json() for one in upload.workflows],
     }
 
 

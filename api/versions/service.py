@@ -22,6 +22,7 @@ from api.versions.assets import Assets
 from api.versions.bundle import SOURCE_MAP, Upload, UploadedModule
 from api.versions.limits import cpu_ms_of
 from api.versions.models import AssetFile, Module, SourceMap, Version, VersionModule
+from api.workflows import service as workflows
 
 # An upload inserts its modules and its version in one transaction; a day is far beyond any.
 UNREFERENCED_FOR = timedelta(days=1)
@@ -147,6 +148,7 @@ def as_upload(session: Session, version: Version) -> Upload:
             for one in version.source_maps
         ],
         objects=tuple(objects.of_script(session, version.script)),
+        workflows=tuple(_workflows(version)),
     )
 
 
@@ -218,12 +220,19 @@ def spec(version: Version) -> dict[str, Any]:
         "cpu_ms": cpu_ms_of(version.options),
         "observability": observed and observed.as_json(),
         "objects": [one.as_json() for one in _classes(version)],
+        "workflows": [one.as_json() for one in _workflows(version)],
     }
 
 
 def _classes(version: Version) -> list[objects.ObjectClass]:
     session = object_session(version)
     return objects.of_script(session, version.script) if session else []
+
+
+def _workflows(version: Version) -> list[workflows.WorkflowClass]:
+    session = object_session(version)
+    bound = [one.public() for one in version.bindings if one.type == workflows.BINDING]
+    return workflows.of_version(session, version.script, bound) if session else []
 
 
 def _cell_binding(version: Version, binding: Binding, digests: dict[str, str]) -> dict[str, Any]:

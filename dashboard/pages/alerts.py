@@ -15,8 +15,9 @@ from api.alerts.kinds import KINDS
 from api.alerts.models import Delivery, DeliveryState, Rule
 from api.clock import now
 from api.db import DB, transaction
-from api.errors import BodyInvalid, NotFound
+from api.errors import BodyInvalid, NotFound, QueueNotFound
 from api.pagination import Page
+from api.queues import service as queues
 from api.scripts import service as scripts
 from dashboard import flash
 from dashboard.forms import Form
@@ -55,6 +56,7 @@ def add_rule(
     threshold: Text = "",
     window_minutes: Text = "5",
     script: Text = "",
+    queue: Text = "",
     destination_id: Text = "",
 ) -> Response:
     form = Form(
@@ -64,6 +66,7 @@ def add_rule(
             "threshold": threshold,
             "window_minutes": window_minutes,
             "script": script.strip(),
+            "queue": queue.strip(),
             "destination_id": destination_id,
         }
     )
@@ -81,6 +84,7 @@ def add_rule(
             threshold=limit,
             window_minutes=round(minutes),
             script=script.strip() or None,
+            queue=queue.strip() or None,
             destination_id=destination_id or None,
         ),
     ):
@@ -177,6 +181,8 @@ def _added(form: Form, add: Callable[[Session], object]) -> bool:
     try:
         with transaction() as session:
             add(session)
+    except QueueNotFound as problem:
+        form.refuse("queue", problem.message)
     except NotFound as problem:
         form.refuse("script", problem.message)
     except BodyInvalid as problem:
@@ -189,7 +195,7 @@ def _page(
 ) -> Response:
     shown = Page(per_page=SHOWN)
     found = service.destinations(session, account_id)
-    names = _script_names(session, account_id)
+    names = _names(session, account_id)
     return render(
         request,
         "alerts/index.html",
@@ -198,7 +204,7 @@ def _page(
         destination_form=destination_form,
         firing=service.firing(session, account_id),
         rules=[
-            (rule, _sentence(rule), names.get(rule.script_id or ""), _muted(rule))
+            (rule, _sentence(rule), names.get(rule.script_id or rule.queue_id or ""), _muted(rule))
             for rule in service.rules(session, account_id)
         ],
         destinations=found,
@@ -227,11 +233,18 @@ def _state(one: Delivery) -> tuple[str, str]:
     return _STATES[DeliveryState(one.state)]
 
 
-def _script_names(session: Session, account_id: str) -> dict[str, str]:
-    watched = select(Rule.script_id).where(Rule.account_id == account_id)
-    owned = scripts.owned_by(account_id).subquery()
-    rows = session.execute(select(owned.c.id, owned.c.name).where(owned.c.id.in_(watched)))
-    return {row.id: row.name for row in rows}
+def _names(session: Session, account_id: str) -> dict[str, str]:
+    """Of the scripts and queues that rules are about, by id."""
+    names = {}
+    for column, query in (
+        (Rule.script_id, scripts.owned_by(account_id)),
+        (Rule.queue_id, queues.owned_by(account_id)),
+    ):
+        owned = query.subquery()
+        watched = select(column).where(Rule.account_id == account_id)
+        rows = session.execute(select(owned.c.id, owned.c.name).where(owned.c.id.in_(watched)))
+        names.update({row.id: row.name for row in rows})
+    return names
 
 
 def _back(request: Request, said: str) -> Response:

@@ -32,6 +32,7 @@ from api.scripts.models import Script
 from api.scripts.urls import script_url
 from api.versions import service as versions
 from api.versions.bundle import NewResource, Upload, UploadedModule
+from api.workflows.service import BINDING as WORKFLOW, NAME_LENGTH_MAX
 from dashboard import asked
 from dashboard.addresses import with_query, worker_path
 from dashboard.forms import Form, SentFields
@@ -170,10 +171,21 @@ def _upload(template: Template, form: Form) -> Upload:
 def _with_resources(upload: Upload, template: Template, name: str) -> Upload:
     """The upload with what is made together with the Worker, called as wrangler would call it."""
     bindings, makes = list(upload.bindings), []
-    classes = {one.name: one.class_name for one in template.resources if one.class_name}
+    kept = [one for one in template.resources if one.class_name]
+    classes = {one.name: one.class_name for one in kept if one.type == BINDING}
     bindings += [
         {"type": BINDING, "name": binding, "class_name": class_name}
         for binding, class_name in classes.items()
+    ]
+    bindings += [
+        {
+            "type": one.type,
+            "name": one.name,
+            "class_name": one.class_name,
+            "workflow_name": f"{name}-{one.name.lower().replace('_', '-')}"[:NAME_LENGTH_MAX],
+        }
+        for one in kept
+        if one.type == WORKFLOW
     ]
     if classes:
         step = Step(new_sqlite=tuple(classes.values()))

@@ -18,6 +18,7 @@ from api.scripts import service as scripts
 from api.scripts.urls import script_url
 from api.tails import service as tails, watching
 from api.tails.service import Tail
+from api.targets import service as targets
 from dashboard.addresses import ScriptName, worker_path
 from dashboard.session import CurrentMember
 from dashboard.templating import render
@@ -56,6 +57,11 @@ def show(
         failed=failed,
         ray=ray,
         stream=worker_path(name, "logs", "stream"),
+        elsewhere=[
+            (target.name, worker_path(name, "logs", "on", target.id))
+            for target in targets.of_account(session, member.account_id)
+            if target.id in targets.functions(session, script)
+        ],
     )
 
 

@@ -74,6 +74,7 @@ def show(
         node_name=names.get(node, "a node that was removed") if node else "",
         total=metrics.total(points.values()),
         charts=charts(points),
+        statuses=metrics.by_status(session, scope, span),
         versions=_biggest(
             {
                 Named(one[:8], f"?range={range}&version={one[:8]}"): sums

@@ -27,6 +27,7 @@ def show(request: Request, session: DB, member: CurrentMember) -> Response:
     except Refused as refusal:
         problem, asked = refusal.message, service.days(None, None)
     listed = service.per_day(session, member.account.id, asked)
+    scripts = service.per_script(listed)
     days = {"from": asked.first.isoformat(), "to": asked.last.isoformat()}
     return render(
         request,
@@ -34,7 +35,8 @@ def show(request: Request, session: DB, member: CurrentMember) -> Response:
         status_code=400 if problem else 200,
         problem=problem,
         asked=asked,
-        scripts=service.per_script(listed),
+        scripts=scripts,
+        stored=[one for one in scripts if any(map(any, one.stored))],
         days=listed[:DAYS_SHOWN],
         more=len(listed) - DAYS_SHOWN,
         kept_since=service.kept_since(),

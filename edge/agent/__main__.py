@@ -1,5 +1,6 @@
 """python -m edge.agent --dir NODE_DIR --name … | python -m edge.agent stop --dir NODE_DIR
-| python -m edge.agent snapshot --dir NODE_DIR --to FOLDER"""
+| python -m edge.agent snapshot --dir NODE_DIR --to FOLDER
+| python -m edge.agent move --dir NODE_DIR"""
 
 import argparse
 import asyncio
@@ -18,18 +19,22 @@ from edge.agent.front.haproxy import FrontError
 from edge.agent.node import Node
 from edge.agent.sealing import SealError
 from edge.agent.settings import Settings, SettingsError, read_settings
+from edge.agent.stores.moving import MoveError, move
 from edge.agent.stores.snapshot import snapshot
 from edge.keeper import KeeperError, raise_descriptor_limit
 from edge.paths import NodePaths
-from edge.runtime.binary import RuntimeMissingError
+from edge.runtime.binary import RuntimeMissingError, find_runtime
 from edge.runtime.compatibility import CompatibilityUnknownError
+from edge.runtime.stores.cluster import BucketError, read_bucket
 
 EXPECTED = (
     AgentRunningError,
+    BucketError,
     CompatibilityUnknownError,
     EnrolmentError,
     FrontError,
     KeeperError,
+    MoveError,
     PermissionError,
     RuntimeMissingError,
     SealError,
@@ -62,6 +67,28 @@ async def stop(paths: NodePaths) -> None:
     await end_node(paths)
 
 
+def carry(arguments: list[str]) -> int:
+    """What a node that does not run has on its disk into the bucket; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m edge.agent move")
+    parser.add_argument("--dir", required=True, type=Path)
+    paths = NodePaths.of(parser.parse_args(arguments).dir)
+    bucket = read_bucket(os.environ, "127.0.0.1", "")
+    if bucket is None:
+        raise SettingsError("SKERRY_BUCKET is not set")
+    lock = take_lock(paths)
+    try:
+        moved = move(paths, find_runtime(), bucket, _say)
+    finally:
+        os.close(lock)
+    _say("There is nothing else to carry over." if moved else "There was nothing to carry over.")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: list[str]) -> int:
     logs.set_up()
     try:
@@ -77,6 +104,8 @@ def main(arguments: list[str]) -> int:
             given = parser.parse_args(arguments[1:])
             log.info("stores_copied", count=snapshot(NodePaths.of(given.dir), given.to))
             return 0
+        if arguments[:1] == ["move"]:
+            return carry(arguments[1:])
         settings = read_settings(arguments)
         paths = NodePaths.of(settings.directory)
         paths.make()

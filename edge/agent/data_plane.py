@@ -17,6 +17,7 @@ from edge.agent.cells.fleet import Fleet
 from edge.agent.cells.limits import MIB, Limits
 from edge.agent.cells.networks import ROLE as NETWORK_ROLE, find_networks
 from edge.agent.cells.watchdog import Watchdog
+from edge.agent.credential import load_credential
 from edge.agent.deployer import Deployer, hosts
 from edge.agent.doors import Doors
 from edge.agent.draining import Draining
@@ -24,7 +25,8 @@ from edge.agent.egress import ROLE as EGRESS_ROLE, Egress, network_of
 from edge.agent.ending import end_node
 from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
-from edge.agent.front.certificate import ensure_default_certificate
+from edge.agent.front.backups import Backups
+from edge.agent.front.certificate import ensure_default_certificate, write_door_files
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
@@ -32,6 +34,7 @@ from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
 from edge.agent.queues.queues import Queues
 from edge.agent.records.meters import Meters
+from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
@@ -48,6 +51,7 @@ from edge.agent.stores.stores import ROLE as STORE_ROLE, Stores
 from edge.agent.stores.tickets import Tickets
 from edge.agent.tails import Tails
 from edge.agent.waking import Waking
+from edge.agent.workflows import Workflows
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
 from edge.runtime.binary import Runtime
@@ -119,8 +123,18 @@ class DataPlane:
         )
         self.watchdog = Watchdog(self.fleet.running, limits)
         self.store_watchdog = Watchdog(self.stores.running, store_limits)
-        self.queues = Queues(paths, self.stores, self.fleet, self.background)
-        self.resting = Resting(self.store_watchdog, settings.idle_seconds, self.queues.held)
+        self.queues = Queues(
+            paths, self.stores, self.fleet, self.background, self.state.has_data_of
+        )
+        self.resting = Resting(
+            self.store_watchdog, settings.idle_seconds, self.queues.held, self.stores.shared
+        )
+        self._deploying(assets, fetch)
+        self._observe()
+
+    def _deploying(self, assets: AssetFolders, fetch: Fetch) -> None:
+        """The parts that make what runs what the control plane wants."""
+        settings = self._settings
         self.files = Files(
             state=self.state,
             bundles=self.bundles,
@@ -128,17 +142,20 @@ class DataPlane:
             fetch=fetch,
             background=self.background,
         )
+        self.backups = Backups(self.state, self.front)
         self.deployer = Deployer(
             settings=settings,
             state=self.state,
             files=self.files,
             fleet=self.fleet,
             front=self.front,
+            backups=self.backups,
             draining=Draining(
                 settings=settings, fleet=self.fleet, front=self.front, watchdog=self.watchdog
             ),
             background=self.background,
         )
+        self.workflows = Workflows(self.state, self.fleet, self.owned)
         self.scaling = Scaling(
             settings=settings,
             state=self.state,
@@ -146,10 +163,10 @@ class DataPlane:
             watchdog=self.watchdog,
             deployer=self.deployer,
             owned=self.owned,
+            workflows=self.workflows,
             background=self.background,
         )
         self.scheduled = Scheduled(self.state, self.fleet, self.background)
-        self._observe()
 
     def _observe(self) -> None:
         """The parts that say what happens."""
@@ -161,6 +178,7 @@ class DataPlane:
             front=self.front,
             meters=Meters(self.fleet),
             points=Points(self.state.slot),
+            operations=Operations(self.state.slot),
         )
         self.tails = Tails(self.fleet, self.deployer)
         self.stored_logs = StoredLogs(
@@ -169,6 +187,7 @@ class DataPlane:
             spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
         hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
+        self.stores.hear = self.recorder.operations.hear_line
         self.recorder.listener = hearing.hear_request
         self.fleet.hear = partial(_heard, (self.recorder.points.hear_line, hearing.hear_line))
 
@@ -201,13 +220,15 @@ class DataPlane:
             self.background.run(self.egress.watch(role), role)
         self.background.run(self.haproxy.watch(self._front_came_back), "front")
         self.background.run(self._compare_often(), "compare")
+        self.background.run(self.backups.run(), "backups")
         self.background.run(self._keep_doors(), "doors")
         self.background.run(self.watchdog.run(), "watchdog")
         self.background.run(self.store_watchdog.run(), "store watchdog")
         self.background.run(self.resting.run(), "resting stores")
         self.background.run(self.stores.points.run(), "points of D1")
         self.background.run(self.scaling.run(), "scaling")
-        self.background.run(Waking(self.state, self.fleet, self.owned).run(), "waking")
+        waking = Waking(self.state, self.fleet, self.owned, self.workflows)
+        self.background.run(waking.run(), "waking")
         await resume(self.state, self.fleet, self.deployer)
         self.files.prune_soon(self.fleet.draining)
         for slot in self.state.slots():
@@ -238,6 +259,7 @@ class DataPlane:
         addresses = {
             "http": f"tcp:{self._settings.bind}:{self._settings.http_port}",
             "https": f"tcp:{self._settings.bind}:{self._settings.https_port}",
+            "door": f"tcp:{self._settings.bind}:{self._settings.door_port}",
         }
         for name in await self.sockets.names():
             kind, _, address = name.partition("@")
@@ -247,7 +269,24 @@ class DataPlane:
             kind: await self.sockets.bind(f"{kind}@{address}", address)
             for kind, address in addresses.items()
         }
+        self.door_port = int(listeners["door"].getsockname()[1])
         ensure_default_certificate(self._files.certificate)
+        write_door_files(self._files, load_credential(self._paths.credential))
+        self._listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
+        self._write_main()
+        leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
+        functions = await self.backups.resolved()
+        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving, functions)
+        await self.haproxy.open(listeners)
+        await self.front.compare()
+
+    def open_door(self) -> None:
+        """Serve other nodes, too, once this one has enrolled."""
+        if write_door_files(self._files, load_credential(self._paths.credential)):
+            self._write_main()
+            self.haproxy.renew()
+
+    def _write_main(self) -> None:
         text = main_text(
             self._files,
             self._paths.front_socket,
@@ -256,13 +295,9 @@ class DataPlane:
             self._settings.front_threads,
             self._settings.name,
             self._settings.drain_seconds,
+            self._settings.function_authorities,
         )
-        listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
-        write_private(self._files.main, (text + listening).encode())
-        leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
-        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving)
-        await self.haproxy.open(listeners)
-        await self.front.compare()
+        write_private(self._files.main, (text + self._listening).encode())
 
     async def _front_came_back(self) -> None:
         await self.front.compare()

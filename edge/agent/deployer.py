@@ -14,11 +14,15 @@ from edge.agent.cells.guard import guard
 from edge.agent.desired import Version
 from edge.agent.draining import Draining
 from edge.agent.files import Files
+from edge.agent.front.backups import Backups
 from edge.agent.front.front import Front, FrontRefusedError
+from edge.agent.front.template import home_name, slot_name
 from edge.agent.numbers import SlotNumbers
 from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, SlotState, State
 from edge.keeper import KeeperError
+
+_SETTLED = (SlotState.LIVE, SlotState.WITHDRAWN)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -32,6 +36,7 @@ class Deployer:
         files: Files,
         fleet: Fleet,
         front: Front,
+        backups: Backups,
         draining: Draining,
         background: Background,
     ) -> None:
@@ -40,6 +45,7 @@ class Deployer:
         self._files = files
         self._fleet = fleet
         self._front = front
+        self._backups = backups
         self._draining = draining
         self._background = background
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -56,7 +62,7 @@ class Deployer:
             if slot is None:
                 return None
             try:
-                slot = await (self._deploy(slot) if slot.desired.versions else self._withdraw(slot))
+                slot = await (self._deploy(slot) if slot.desired.versions else self._let_go(slot))
             except Exception as error:
                 # One script must not stop the pull of all others; the control plane hears of it.
                 log.exception("converge_failed", script_id=script_id)
@@ -70,7 +76,7 @@ class Deployer:
 
     def unfinished(self, slot: Slot) -> bool:
         """Whether this slot needs work although nothing new was received."""
-        if slot.state is SlotState.WITHDRAWN:
+        if slot.state in _SETTLED and not slot.desired.versions:
             return slot.number is not None
         if slot.state is not SlotState.LIVE:
             return True
@@ -94,6 +100,7 @@ class Deployer:
             if self._unrouted:
                 self._unrouted = False
                 await self._front.route(hosts(self._state.slots()))
+        self._background.run(self._backups.update(), "backups")
 
     # Deploy
 
@@ -280,10 +287,11 @@ class Deployer:
             await self._front.hold(cell.record.slot_number, cell.name)
         cell.refuse_waiting()
 
-    # Withdraw
+    # Withdraw, or leave it to another node
 
-    async def _withdraw(self, slot: Slot) -> Slot:
-        slot = self._settle(slot, SlotState.WITHDRAWN, None)
+    async def _let_go(self, slot: Slot) -> Slot:
+        home = slot.desired.home
+        slot = self._settle(slot, SlotState.LIVE if home else SlotState.WITHDRAWN, None)
         if slot.live:
             slot = replace(slot, live=None)
             self._state.save([slot])
@@ -295,7 +303,10 @@ class Deployer:
         await self._fleet.calls.point(slot.script_id)
         if not serving:
             self._free_number(slot.script_id)
-        log.info("script_withdrawn", script_id=slot.script_id)
+        if home:
+            log.info("script_forwarded", script_id=slot.script_id, home=home.name)
+        else:
+            log.info("script_withdrawn", script_id=slot.script_id)
         return self._state.slot(slot.script_id) or slot
 
     def _free_number(self, script_id: str) -> None:
@@ -319,13 +330,17 @@ class Deployer:
         self._files.prune_soon(self._fleet.draining)
 
 
-def hosts(slots: list[Slot]) -> dict[str, int]:
-    """Slot number by hostname. Two scripts may claim one hostname while it moves from one to the
-    other: the newer decision wins."""
-    table: dict[str, int] = {}
+def hosts(slots: list[Slot]) -> dict[str, str]:
+    """Where the front leads each hostname. Two scripts may claim one hostname while it moves from one
+    to the other: the newer decision wins."""
+    table: dict[str, str] = {}
     for slot in sorted(slots, key=lambda one: one.generation):
-        if slot.number is not None and slot.desired.versions:
-            table.update(dict.fromkeys(slot.desired.hostnames, slot.number))
+        if slot.desired.home:
+            table.update(
+                dict.fromkeys(slot.desired.hostnames, home_name(slot.desired.home.node_id))
+            )
+        elif slot.number is not None and slot.desired.versions:
+            table.update(dict.fromkeys(slot.desired.hostnames, slot_name(slot.number)))
     return table
 
 

@@ -4,12 +4,16 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from edge.spec import owned_by
+from edge.spec import Workflow, owned_by, workflows_of
 from edge.wire import Fields, WireError
 
 _SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
+_NODE_ID = re.compile(r"[0-9a-f]{32}")
 # Goes into the front's map file as it is: nothing but a hostname may pass.
 _HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+_FUNCTION_URL = re.compile(r"https://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?/?")
+_SECRET = re.compile(r"[0-9a-f]{16,64}")
+HTTPS = 443
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Version:
     def owned(self) -> tuple[str, ...]:
         """The ids of the storage that only one cell of it may open: it is stopped, then started."""
         return owned_by(self.spec)
+
+    @cached_property
+    def workflows(self) -> tuple[Workflow, ...]:
+        return workflows_of(self.spec)
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -47,6 +55,31 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Home:
+    """The node that alone runs a script, because it has its Durable Objects."""
+
+    node_id: str
+    name: str
+    """For people."""
+
+    def as_json(self) -> dict[str, str]:
+        return {"node_id": self.node_id, "name": self.name}
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the script's in a cloud, which answers visitors while this node cannot."""
+
+    host: str
+    port: int
+    secret: str
+    """By which the function knows that a request comes from the front of a node."""
+
+    def as_json(self) -> dict[str, str]:
+        return {"url": f"https://{self.host}:{self.port}/", "secret": self.secret}
+
+
+@dataclass(frozen=True)
 class DesiredSlot:
     script_id: str
     account_id: str
@@ -55,10 +88,20 @@ class DesiredSlot:
     deployment_id: str | None
     hostnames: tuple[str, ...]
     versions: tuple[Version, ...]
-    """Empty when the script is withdrawn."""
+    """Empty when the script is withdrawn, or runs on another node."""
     scaling: Scaling = Scaling()
     data_node: str | None = None
     """The node that has the account's data, when it is another one."""
+    data_bucket: str | None = None
+    """The bucket in which that node keeps it, if it does."""
+    function: Function | None = None
+    home: Home | None = None
+    """Where visitors are forwarded to, when that is another node: then nothing runs here."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether visitors are to be answered."""
+        return bool(self.versions or self.home)
 
 
 def read_slot(fields: Fields) -> DesiredSlot:
@@ -79,7 +122,37 @@ def read_slot(fields: Fields) -> DesiredSlot:
         versions=fields.objects("versions", read_version),
         scaling=read_scaling(fields.get("scaling"), f"{fields.where}.scaling"),
         data_node=fields.optional_text("data_node"),
+        data_bucket=fields.optional_text("data_bucket"),
+        home=read_home(fields.get("home"), f"{fields.where}.home"),
+        function=read_function(fields.get("function"), f"{fields.where}.function"),
     )
+
+
+def read_home(source: object, where: str) -> Home | None:
+    if source is None:
+        return None
+    fields = Fields(source, where)
+    return Home(node_id(fields, "node_id"), fields.text("name"))
+
+
+def node_id(fields: Fields, key: str) -> str:
+    """An id as the front's files may hold it: raises WireError for anything else."""
+    found = fields.text(key)
+    if not _NODE_ID.fullmatch(found):
+        raise WireError(f"{fields.where}.{key} must be 32 hex digits")
+    return found
+
+
+def read_function(source: object, where: str) -> Function | None:
+    if source is None:
+        return None
+    fields = Fields(source, where)
+    found, secret = _FUNCTION_URL.fullmatch(fields.text("url")), fields.text("secret")
+    if not found or not _HOSTNAME.fullmatch(found["host"]):
+        raise WireError(f"{where}.url must be https:// and a hostname")
+    if not _SECRET.fullmatch(secret):
+        raise WireError(f"{where}.secret must be hex digits")
+    return Function(found["host"], int(found["port"] or HTTPS), secret)
 
 
 def read_scaling(source: object, where: str) -> Scaling:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import httpx2
 
 from edge.agent.credential import GATEWAY_NAME, Credential
-from edge.agent.desired import DesiredSlot, read_slot
+from edge.agent.desired import DesiredSlot, node_id, read_slot
 from edge.agent.files import FilesMissingError
+from edge.agent.neighbours import Neighbour
 from edge.wire import Fields, WireError
 
 ANSWER_SECONDS = 15.0
@@ -37,6 +38,8 @@ class Desired:
     slots: tuple[DesiredSlot, ...]
     malformed: tuple[str, ...]
     """Complaints about slots that could not be read; the others are good."""
+    nodes: tuple[Neighbour, ...] | None = None
+    """The other nodes; None when the control plane does not say."""
 
 
 class Gateway:
@@ -157,4 +160,9 @@ def read_desired(source: object) -> Desired:
         fields.optional_whole_number("base") or 0,
         tuple(slots),
         tuple(malformed),
+        None if fields.get("nodes") is None else fields.objects("nodes", _neighbour),
     )
+
+
+def _neighbour(fields: Fields) -> Neighbour:
+    return Neighbour(node_id(fields, "id"), fields.text("host"), fields.whole_number("port"))

@@ -34,13 +34,13 @@ class Intake:
     def void(self, base: int) -> None:
         """Withdraw what was wanted at generation `base` or before and was never sent again."""
         orphans = [
-            slot
-            for slot in self._state.slots()
-            if slot.desired.versions and slot.generation <= base
+            slot for slot in self._state.slots() if slot.desired.wanted and slot.generation <= base
         ]
         for slot in orphans:
             log.warning("slot_void", script=slot.desired.name, generation=slot.generation)
-        withdrawn = (replace(slot.desired, versions=(), hostnames=()) for slot in orphans)
+        withdrawn = (
+            replace(slot.desired, versions=(), hostnames=(), home=None) for slot in orphans
+        )
         self._state.save(
             [_received(slot, desired) for slot, desired in zip(orphans, withdrawn, strict=True)],
             self._state.watermark(),

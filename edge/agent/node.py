@@ -16,6 +16,7 @@ from edge.agent.enrolment import EnrolmentError, GatewayAwayError, enrol
 from edge.agent.files import FilesMissingError
 from edge.agent.gateway import Gateway
 from edge.agent.intake import Intake
+from edge.agent.neighbours import Neighbours
 from edge.agent.pull import Puller
 from edge.agent.report import about, slot_report
 from edge.agent.server import ApiServer
@@ -99,7 +100,7 @@ class Node:
             take=self._take,
             status=self._status,
             schedule=self._plane.scheduled.take,
-            passage=Passage(self._plane.stores, self._plane.owned),
+            passage=Passage(self._plane.stores, self._plane.owned, self._plane.workflows),
             metrics=metrics_route(self._figures().text, metrics.token(credential.push_key)),
         )
         metrics.write_access(self._paths.root, credential.push_key, credential.ca)
@@ -116,8 +117,10 @@ class Node:
             every=settings.pull_seconds,
             background=self._plane.background,
             scheduled=self._plane.scheduled,
+            neighbours=Neighbours(self._plane.front),
         )
         self._credential = credential
+        self._plane.open_door()
         self._plane.background.run(self._puller.run(), "pull")
         self._plane.background.run(
             self._plane.recorder.shipping.run(self._gateway.ship), "ship records"
@@ -137,6 +140,8 @@ class Node:
                 self._newest_date,
                 self._sandbox.level,
             ),
+            "door_port": self._plane.door_port,
+            "bucket": self._settings.bucket.url if self._settings.bucket else "",
             "condition": condition(self._paths),
         }
 

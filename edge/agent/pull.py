@@ -9,6 +9,7 @@ import structlog
 from edge.agent.background import Background
 from edge.agent.gateway import Gateway, GatewayError
 from edge.agent.intake import Intake
+from edge.agent.neighbours import Neighbours
 from edge.agent.report import report, unreported
 from edge.agent.scheduled import Scheduled
 from edge.agent.state import SlotState, State
@@ -34,6 +35,7 @@ class Puller:
         every: float,
         background: Background,
         scheduled: Scheduled,
+        neighbours: Neighbours,
     ) -> None:
         self._gateway = gateway
         self._state = state
@@ -44,6 +46,7 @@ class Puller:
         self._every = every
         self._background = background
         self._scheduled = scheduled
+        self._neighbours = neighbours
         scheduled.on_finish = self.soon
         self._soon = asyncio.Event()
         self._away = False
@@ -84,6 +87,7 @@ class Puller:
         desired = await self._gateway.desired(self._state.watermark())
         for complaint in desired.malformed:
             log.error("slot_refused", reason=complaint)
+        await self._neighbours.learn(desired.nodes)
         complete = not desired.malformed
         self._intake.pulled(desired.slots, desired.generation, complete=complete)
         if complete:

@@ -24,6 +24,7 @@ from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.state import Phase, Slot, State
 from edge.agent.stores.owned import Owned
+from edge.agent.workflows import Workflows
 
 LOOK_SECONDS = 1.0
 # A script whose next alarm is due within so many seconds is not stopped, nor within its idle time.
@@ -76,6 +77,7 @@ class Scaling:
         watchdog: Watchdog,
         deployer: Deployer,
         owned: Owned,
+        workflows: Workflows,
         background: Background,
     ) -> None:
         self._settings = settings
@@ -84,6 +86,7 @@ class Scaling:
         self._watchdog = watchdog
         self._deployer = deployer
         self._owned = owned
+        self._workflows = workflows
         self._background = background
         self._loads: dict[str, Load] = {}
         self._changing: set[str] = set()
@@ -160,11 +163,17 @@ class Scaling:
 
     async def _pause(self, script_id: str) -> None:
         """The same for one whose storage no second process may open: stopped, looked at, and ended
-        only if nobody is connected and no alarm is due. Who comes from then on waits at its socket."""
+        only if nobody is connected, no alarm is due and no step of a workflow runs. Who comes from then on waits at its socket."""
         slot, live = self._live(script_id)
         for cell in self._fleet.serving(script_id):
             watch = self._watchdog.watch_of(cell)
             if not slot or not live or not watch or cell.starting.locked():
+                continue
+            try:
+                if await self._workflows.busy(cell, slot):
+                    continue
+            except OSError as error:
+                log.warning("workflows_unread", script_id=script_id, reason=str(error))
                 continue
             watch.process.send(signal.SIGSTOP)
             try:

@@ -11,6 +11,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge.runtime.stores.cluster import Bucket, BucketError, read_bucket
+
 # The most that HAProxy starts in one group.
 HAPROXY_THREADS = 64
 
@@ -29,6 +31,8 @@ class Settings:
     http_port: int
     https_port: int
     agent_port: int
+    door_port: int
+    """Other nodes come here for scripts that run on this one alone; 0 takes any that is free."""
     advertise: str
     """URL by which the control plane reaches the agent."""
     control: str | None
@@ -82,15 +86,24 @@ class Settings:
     """Copies that are kept of one database; beyond it the oldest go."""
     d1_points_mib: int
     """What all copies of one database may have together."""
+    bucket: Bucket | None
+    """Where all nodes keep the data of accounts; None keeps it on this node's disk."""
     egress_allow: tuple[str, ...]
     """Networks that scripts may reach although they are not public."""
     egress_authorities: tuple[str, ...]
     """Certificates (PEM) that outgoing TLS believes besides the system's."""
+    function_authorities: str
+    """As HAProxy reads it: who may sign the certificates of functions that answer in a script's place."""
 
 
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError, or exits with argparse's message."""
     given = argument_parser().parse_args(arguments)
+    advertise = given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}"
+    try:
+        bucket = read_bucket(environ, given.bind, advertise)
+    except BucketError as error:
+        raise SettingsError(str(error)) from error
     return Settings(
         directory=given.dir,
         name=given.name,
@@ -98,7 +111,9 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         http_port=given.http_port,
         https_port=given.https_port,
         agent_port=given.agent_port,
-        advertise=given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}",
+        door_port=given.door_port,
+        advertise=advertise,
+        bucket=bucket,
         control=given.control,
         join_token=given.join,
         stop_all_on_exit=given.stop_all_on_exit,
@@ -126,6 +141,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         d1_points_mib=int(_positive(environ, "SKERRY_D1_POINTS_MIB", 1024)),
         egress_allow=_networks(environ, "SKERRY_EGRESS_ALLOW"),
         egress_authorities=_certificates(environ, "SKERRY_EGRESS_AUTHORITIES"),
+        function_authorities=_authorities(environ, "SKERRY_FUNCTION_AUTHORITIES"),
     )
 
 
@@ -152,6 +168,13 @@ def argument_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="pushes of the control plane (required)",
+    )
+    add(
+        "--door-port",
+        default=0,
+        type=int,
+        metavar="N",
+        help="visitors whom other nodes forward (default: any free port)",
     )
     add(
         "--advertise",
@@ -216,6 +239,13 @@ def _certificates(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
             f"{name} must be a PEM file of certificates: {path}: {error}"
         ) from error
     return tuple(one.public_bytes(Encoding.PEM).decode() for one in found)
+
+
+def _authorities(environ: Mapping[str, str], name: str) -> str:
+    given = environ.get(name, "")
+    if given and not Path(given).is_file():
+        raise SettingsError(f"{name} must be a file of certificates (PEM)")
+    return given or "@system-ca"
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

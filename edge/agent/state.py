@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from edge.agent.desired import DesiredSlot, Version, read_scaling, read_version
+from edge.agent.desired import (
+    DesiredSlot,
+    Function,
+    Version,
+    read_function,
+    read_home,
+    read_scaling,
+    read_version,
+)
 from edge.agent.sealing import Seal
 from edge.proc import Identity
 from edge.runtime.sandbox import FIRST_UID
@@ -51,6 +59,9 @@ INSERT OR IGNORE INTO node (key, value) VALUES ('watermark', 0);
 _CHANGES = (
     "ALTER TABLE slots ADD COLUMN scaling TEXT NOT NULL DEFAULT '{}'",
     "ALTER TABLE slots ADD COLUMN data_node TEXT",
+    "ALTER TABLE slots ADD COLUMN home TEXT NOT NULL DEFAULT 'null'",
+    "ALTER TABLE slots ADD COLUMN data_bucket TEXT",
+    "ALTER TABLE slots ADD COLUMN function BLOB",
 )
 
 
@@ -235,6 +246,12 @@ class State:
             slot.reason,
         )
 
+    def has_data_of(self, account_id: str) -> bool:
+        """Whether this is the node with the data of an account, or the one that works on it when that is
+        in a bucket."""
+        slots = (slot.desired for slot in self.slots() if slot.desired.account_id == account_id)
+        return not any(desired.data_node for desired in slots)
+
     def referenced_versions(self) -> list[Version]:
         """Every version whose files must stay on disk."""
         versions = [version for slot in self.slots() for version in slot.desired.versions]
@@ -283,8 +300,9 @@ class State:
         desired = slot.desired
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
-            " hostnames, desired, live, number, state, reason, reported, scaling, data_node)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " hostnames, desired, live, number, state, reason, reported, scaling, data_node, home,"
+            " data_bucket, function)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 desired.script_id,
                 desired.account_id,
@@ -300,6 +318,9 @@ class State:
                 slot.reported,
                 json.dumps(desired.scaling.as_json()),
                 desired.data_node,
+                json.dumps(desired.home.as_json() if desired.home else None),
+                desired.data_bucket,
+                self._sealed_function(desired),
             ),
         )
 
@@ -314,6 +335,9 @@ class State:
             versions=self._unsealed(row["script_id"], row["desired"]),
             scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
             data_node=row["data_node"],
+            data_bucket=row["data_bucket"],
+            home=read_home(json.loads(row["home"]), "home"),
+            function=self._unsealed_function(row["script_id"], row["function"]),
         )
         live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
         return Slot(
@@ -324,6 +348,17 @@ class State:
             reason=row["reason"],
             reported=bool(row["reported"]),
         )
+
+    def _sealed_function(self, desired: DesiredSlot) -> bytes | None:
+        if desired.function is None:
+            return None
+        text = json.dumps(desired.function.as_json())
+        return self._seal.close(text.encode(), desired.script_id)
+
+    def _unsealed_function(self, script_id: str, sealed: bytes | None) -> Function | None:
+        if sealed is None:
+            return None
+        return read_function(json.loads(self._seal.open(sealed, script_id)), "function")
 
     def _sealed(self, script_id: str, versions: Iterable[Version]) -> bytes:
         text = json.dumps([version.as_json() for version in versions])

@@ -4,14 +4,17 @@ itself. What is due when is read once, after the process has ended: nobody else 
 import asyncio
 import heapq
 import time
+from collections.abc import Coroutine
 
 import structlog
 
 from edge.agent.cells.calling import visiting
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
+from edge.agent.processes import Process
 from edge.agent.state import Slot, State
 from edge.agent.stores.owned import Owned
+from edge.agent.workflows import Workflows
 
 LOOK_SECONDS = 0.25
 # A process needs a moment to start.
@@ -23,10 +26,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Waking:
-    def __init__(self, state: State, fleet: Fleet, owned: Owned) -> None:
+    def __init__(self, state: State, fleet: Fleet, owned: Owned, workflows: Workflows) -> None:
         self._state = state
         self._fleet = fleet
         self._owned = owned
+        self._workflows = workflows
+        self._gone_on: dict[str, Process] = {}
+        """The processes in which interrupted workflows were gone on with, by script."""
         self._resting: set[str] = set()
         """The scripts whose next alarm is known."""
         self._due: list[tuple[float, str]] = []
@@ -53,9 +59,13 @@ class Waking:
                 self._resting.discard(script_id)
                 self._due = [entry for entry in self._due if entry[1] != script_id]
                 heapq.heapify(self._due)
+            if cell and cell.running and not cell.starting.locked():
+                self._go_on(cell, slot)
         elif script_id not in self._resting and slot.live:
             try:
                 due = self._owned.next_alarm(slot.desired.account_id, script_id, slot.live.owned)
+                if not cell.rested and self._workflows.interrupted(slot):
+                    due = time.time()
             except OSError as error:
                 log.warning("alarms_unread", script_id=script_id, reason=str(error))
                 return  # looked at again in a moment
@@ -63,13 +73,24 @@ class Waking:
             if due is not None:
                 heapq.heappush(self._due, (due, script_id))
 
+    def _go_on(self, cell: Cell, slot: Slot) -> None:
+        """Once in each process."""
+        process = cell.process
+        has = slot.live is not None and bool(slot.live.workflows)
+        if has and process and self._gone_on.get(slot.script_id) is not process:
+            self._gone_on[slot.script_id] = process
+            self._run(self._workflows.wake(cell, slot))
+
     def _wake(self, script_id: str) -> None:
         cell = self._cell(script_id)
         if cell:
-            visit = asyncio.create_task(_visit(cell))
-            self._visits.add(visit)
-            visit.add_done_callback(self._visits.discard)
+            self._run(_visit(cell))
             log.info("script_woken", script_id=script_id)
+
+    def _run(self, visit: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(visit)
+        self._visits.add(task)
+        task.add_done_callback(self._visits.discard)
 
     def _cell(self, script_id: str) -> Cell | None:
         return next(iter(self._fleet.serving(script_id)), None)

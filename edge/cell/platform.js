@@ -24,6 +24,7 @@ export default {
       const { queue, messages, metadata } = await request.json();
       return Response.json(await env.USER.queue(queue, messages.map(received), metadata));
     }
+    if (pathname.startsWith("/workflows/") && env.WORKFLOWS) return env.WORKFLOWS.fetch(request);
     if (request.method === "POST" && pathname === "/turn") {
       for (const number of await request.json()) turns.set(number, (turnOf(number) + 1) % TURNS);
       return new Response();

@@ -3,6 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 
+import { fronted } from "./front.js";
 import { incoming } from "./requests.js";
 
 // What a visitor may not claim, as at the front of a node.
@@ -18,11 +19,14 @@ export function isHttp(event) {
 // `form` which caller it is.
 export function requestOf(event, requestId) {
   const read = event.requestContext.http ? second(event) : event.requestContext.elb ? balanced(event) : first(event);
-  const ray = `${(requestId ?? randomBytes(8).toString("hex")).replaceAll("-", "").slice(0, 16)}-${REGION}`;
+  const front = fronted(read.headers);
+  const own = (requestId ?? randomBytes(8).toString("hex")).replaceAll("-", "").slice(0, 16);
+  const ray = front?.ray ?? `${own}-${REGION}`;
   const headers = new Headers();
   for (const [name, value] of read.headers) if (!DELETED.test(name.toLowerCase())) headers.append(name, value);
-  const scheme = read.scheme ?? "https";
-  tell(headers, read.client, ray, scheme);
+  if (front) headers.set("host", front.host);
+  const scheme = front?.scheme ?? read.scheme ?? "https";
+  tell(headers, front?.client ?? read.client, ray, scheme);
   const body = WITHOUT_BODY.has(read.method) || event.body == null ? null : bodyOf(event);
   const address = `${scheme}://${headers.get("host") ?? "localhost"}${target(read)}`;
   const cf = { colo: REGION, httpProtocol: read.protocol ?? "HTTP/1.1", ...tls(headers) };

@@ -3,6 +3,11 @@
 import { createDecipheriv } from "node:crypto";
 import { readFileSync } from "node:fs";
 
+import { D1Database } from "./d1.js";
+import { KvNamespace } from "./kv.js";
+import { WorkerQueue } from "./queues.js";
+import { R2Bucket } from "./r2.js";
+
 // The ciphertext is in the ZIP; the key to it is in the function's configuration, which Lambda
 // encrypts with KMS. Neither says anything without the other.
 const KEY_VARIABLE = "VERSION_KEY";
@@ -10,6 +15,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 // From here on `nodejs_compat` fills process.env by itself.
 const ENVIRONMENT_FILLED_FROM = "2025-04-01";
+const JSON_MESSAGES_FROM = "2024-03-18";
 // The role's credentials are Lambda's business and not the script's.
 const HIDDEN = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", KEY_VARIABLE];
 
@@ -17,7 +23,7 @@ export function readVersion() {
   const version = JSON.parse(content("version.json").toString());
   const secrets = version.sealed ? JSON.parse(unsealed(content("secrets.sealed"))) : {};
   version.env = {};
-  for (const binding of version.bindings) version.env[binding.name] = valueOf(binding, secrets);
+  for (const binding of version.bindings) version.env[binding.name] = valueOf(binding, secrets, version);
   replaceEnvironment(version);
   return version;
 }
@@ -30,7 +36,7 @@ export function arrayBuffer(buffer) {
   return buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength);
 }
 
-function valueOf(binding, secrets) {
+function valueOf(binding, secrets, version) {
   switch (binding.type) {
     case "secret_text":
       return secrets[binding.name];
@@ -40,9 +46,24 @@ function valueOf(binding, secrets) {
       return content(binding.file).toString();
     case "data_blob":
       return arrayBuffer(content(binding.file));
+    case "kv_namespace":
+      return new KvNamespace(binding.name);
+    case "d1":
+      return new D1Database(binding.name);
+    case "r2_bucket":
+      return new R2Bucket(binding.name);
+    case "queue":
+      return new WorkerQueue(binding.name, binding.delay, messagesOf(version));
     default:
       return binding.value;
   }
+}
+
+// What a queue's messages are sent as by default.
+function messagesOf({ compatibility_date, compatibility_flags }) {
+  if (compatibility_flags.includes("no_queues_json_messages")) return "v8";
+  const json = compatibility_flags.includes("queues_json_messages") || compatibility_date >= JSON_MESSAGES_FROM;
+  return json ? "json" : "v8";
 }
 
 function unsealed(sealed) {

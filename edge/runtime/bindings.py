@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.runtime import points
+from edge.runtime import points, workflows
 from edge.runtime.messages import MODULES_SERVICE
 from edge.runtime.stores import BY_BINDING, limits
 from edge.spec import FILE_BINDING_TYPES, Binding, Spec, text_of
@@ -32,7 +32,7 @@ def fill_bindings(
         elif binding.type in FILE_BINDING_TYPES:
             _fill_file(slot, binding, files[str(binding.value)])
         else:
-            _fill(slot, binding)
+            _fill(slot, binding, spec)
 
 
 def extend(config: Any) -> None:
@@ -52,7 +52,7 @@ def _fill_file(slot: Any, binding: Binding, content: bytes) -> None:
             slot.data = content
 
 
-def _fill(slot: Any, binding: Binding) -> None:
+def _fill(slot: Any, binding: Binding, spec: Spec) -> None:
     match binding.type:
         case "plain_text" | "secret_text":
             slot.text = binding.value
@@ -62,6 +62,8 @@ def _fill(slot: Any, binding: Binding) -> None:
             namespace.className, namespace.serviceName = str(binding.value), MODULES_SERVICE
         case points.BINDING_TYPE:
             points.bind(slot, str(binding.value))
+        case workflows.BINDING_TYPE:
+            workflows.bind(slot, str(binding.value), spec)
         case "assets":
             service = slot.init("service")
             service.name, service.entrypoint = ASSETS_SERVICE, ASSETS_ENTRYPOINT

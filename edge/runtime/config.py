@@ -11,13 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, callees, messages, points
+from edge.runtime import caching, callees, messages, points, workflows
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
 from edge.runtime.callees import Entrance, Reach, callees_of
 from edge.runtime.network import Network, dials
 from edge.runtime.objects import add_objects, fill_disk
-from edge.runtime.reach import STORE_HEADER, Reached, StoreDoor, reached_stores
+from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
 from edge.spec import Module, Spec, SpecError, text_of
 
@@ -156,7 +156,8 @@ def check_config(runtime: Runtime, build: Build) -> bytes:
     config.logging.structuredLogging = False
     described = build.spec.syntax == "modules" and bool(build.spec.main_module)
     describers = [_describer] if described else []
-    _services(config, build, _no_internet, *_own_services(build), *describers)
+    disk = [_owned_disk] if build.owned_folder else []
+    _services(config, build, _no_internet, *_own_services(build), *describers, *disk)
     extend(config)
     answering = DESCRIBE_SERVICE if described else build.service
     add_socket(config.init("sockets", 1)[0], MAIN_SOCKET, answering)
@@ -226,6 +227,10 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _ranges
     if points.writes_points(build.spec):
         yield _points
+    if build.spec.workflows:
+        yield _workflow_engine
+    if workflows.binds_workflows(build.spec):
+        yield _workflow_desk
 
 
 def _reached(build: Build) -> list[Callable[[Any, Build], None]]:
@@ -243,13 +248,13 @@ def _callee(reach: Reach, turn: int, service: Any, build: Build) -> None:
 
 
 def _store(reached: Reached, service: Any, build: Build) -> None:
-    """One binding's way to its data: the header says which, and no script can change it."""
-    del build
+    """One binding's way to its data: the headers say which and whose, and no script can change them."""
     service.name = reached.service
     external = service.init("external")
     external.address = f"unix:{reached.socket}"
-    header = external.init("http").init("injectRequestHeaders", 1)[0]
-    header.name, header.value = STORE_HEADER, reached.ticket
+    headers = external.init("http").init("injectRequestHeaders", 2)
+    headers[0].name, headers[0].value = STORE_HEADER, reached.ticket
+    headers[1].name, headers[1].value = SCRIPT_ID_HEADER, build.script_id
 
 
 def _cache(reached: Reached, service: Any, build: Build) -> None:
@@ -279,6 +284,14 @@ def _assets(service: Any, build: Build) -> None:
 def _points(service: Any, build: Build) -> None:
     del build
     points.fill_service(service, _own_worker)
+
+
+def _workflow_engine(service: Any, build: Build) -> None:
+    workflows.fill_engine(service, build.spec)
+
+
+def _workflow_desk(service: Any, build: Build) -> None:
+    workflows.fill_desk(service, build.spec, _own_worker)
 
 
 def _ranges(service: Any, build: Build) -> None:
@@ -386,6 +399,7 @@ def _script(service: Any, build: Build) -> None:
     if build.cache:
         worker.cacheApiOutbound.name = build.cache
     add_objects(worker, spec, on_disk=bool(build.owned_folder))
+    workflows.add_workflows(worker, spec)
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
 
@@ -419,7 +433,9 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 
 def _platform(service: Any, build: Build) -> None:
-    passing = callees.platform_bindings(build.reaches, build.entrance)
+    passing = [*callees.platform_bindings(build.reaches, build.entrance)]
+    if build.spec.workflows:
+        passing.append(workflows.bind_desk)
     add_platform(service, build.service, build.spec.version_id, passing)
 
 

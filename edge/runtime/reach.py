@@ -9,6 +9,8 @@ from edge.spec import Spec
 
 # The header that opens a store. A script can neither see nor change it.
 STORE_HEADER = "x-skerry-binding"
+# Which script comes through a binding, for who counts what scripts do (edge/store/counting.js).
+SCRIPT_ID_HEADER = "x-skerry-script-id"
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,13 @@ def start_once(
     timeout: float,
     ask: str | None = None,
     sandbox: Sandbox | None = None,
+    options: Sequence[str] = (),
 ) -> Trial:
     """Start, wait at most `timeout` seconds until the sockets listen, ask a path, and end it. A
-    config with somebody's script in it belongs into a sandbox."""
+    config with somebody's script in it belongs into a sandbox; `options` are more of that."""
     with (
         memory_file(b"") as stderr,
-        throw_away(runtime, config, sandbox, subprocess.DEVNULL, stderr) as running,
+        throw_away(runtime, config, sandbox, subprocess.DEVNULL, stderr, options) as running,
     ):
         event = running.first_event(timeout)
         elapsed_ms = running.elapsed_ms()

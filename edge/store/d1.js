@@ -3,11 +3,38 @@
 // of SQL, and its end.
 
 import server, { D1Database as Database } from "bundled-d1.js";
+import { count, scriptOf } from "counting.js";
 import { opened } from "door.js";
+import { awake, filesOf } from "shared.js";
 
-export { server as D1 };
+// Counts what statements read and wrote, in rows.
+export class D1 extends server {
+  constructor(ctx, env) {
+    super(ctx, { ...env, DATABASE: ctx.props.script ? counting(env.DATABASE, ctx) : env.DATABASE });
+  }
+}
+
+function counting(databases, ctx) {
+  return {
+    idFromName: (name) => databases.idFromName(name),
+    get(id) {
+      const object = databases.get(id);
+      return {
+        dump: (...options) => object.dump(...options),
+        async run(queries, bookmarked) {
+          const done = await object.run(queries, bookmarked);
+          const sum = (field) => done.results.reduce((before, { meta }) => before + meta[field], 0);
+          count(ctx.props.script, ctx, sum("rows_read"), sum("rows_written"));
+          return done;
+        },
+      };
+    },
+  };
+}
 
 export class D1Database extends Database {
+  ping() {}
+
   facts() {
     const { sql } = this.ctx.storage;
     const tables = sql.exec(
@@ -19,7 +46,7 @@ export class D1Database extends Database {
 
   // All of the file or nothing of it.
   async ingest(file) {
-    const content = await this.env.BLOBS.fetch(url(file));
+    const content = await filesOf(this.env).fetch(url(file));
     if (!content.ok) return { error: "The file was not uploaded, or has been imported already." };
     const done = { num_queries: 0, rows_read: 0, rows_written: 0 };
     try {
@@ -83,7 +110,7 @@ export default {
     const database = await opened(request, env);
     if (database === null) return new Response(null, { status: 403, statusText: "Forbidden" });
     const { pathname } = new URL(request.url);
-    const object = env.DATABASE.get(env.DATABASE.idFromName(database));
+    const object = await awake(env, env.DATABASE, env.DATABASE.idFromName(database));
     if (pathname === "/facts") return Response.json(await object.facts());
     if (pathname === "/glance") return Response.json(await object.glance(await request.json()));
     if (pathname === "/dump") return dump(object, await request.json());
@@ -92,7 +119,7 @@ export default {
       return new Response(null);
     }
     if (pathname.startsWith("/files/")) return file(request, env, pathname.slice(7), object);
-    return ctx.exports.D1({ props: { database } }).fetch(request);
+    return ctx.exports.D1({ props: { database, script: scriptOf(request) } }).fetch(request);
   },
 };
 
@@ -108,10 +135,10 @@ async function dump(object, { no_schema = false, no_data = false, tables = [] })
 // PUT: it waits; POST: it is imported and gone.
 async function file(request, env, name, object) {
   if (request.method === "PUT") {
-    return env.BLOBS.fetch(url(name), { method: "PUT", body: request.body });
+    return filesOf(env).fetch(url(name), { method: "PUT", body: request.body });
   }
   const done = await object.ingest(name);
-  await env.BLOBS.fetch(url(name), { method: "DELETE" });
+  await filesOf(env).fetch(url(name), { method: "DELETE" });
   return Response.json(done, { status: done.error ? 400 : 200 });
 }
 

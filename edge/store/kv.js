@@ -3,19 +3,39 @@
 // which only the agent asks for.
 
 import server, { KVNamespace as Namespace } from "bundled-kv.js";
+import { count, scriptOf } from "counting.js";
 import { opened } from "door.js";
+import { awake, filesOf } from "shared.js";
+
+// What the runtime's server takes for a folder of files.
+const withFiles = (env) => ({ ...env, BLOBS: filesOf(env) });
 
 export class KVNamespace extends Namespace {
+  constructor(ctx, env) {
+    super(ctx, withFiles(env));
+  }
+
+  ping() {}
+
+  // Answers the files that it had.
   async destroy() {
+    const { sql } = this.ctx.storage;
+    const files = sql.exec("SELECT blob FROM entries WHERE blob IS NOT NULL UNION SELECT blob FROM garbage");
+    const names = files.toArray().map(({ blob }) => blob);
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    return names;
   }
 }
 
 export default {
-  async fetch(request, env) {
+  async fetch(request, plain, ctx) {
+    const env = withFiles(plain);
     const namespace = await opened(request, env);
     if (namespace === null) return new Response(null, { status: 403, statusText: "Forbidden" });
+    const script = scriptOf(request);
+    if (script) ctx.waitUntil(counted(script, request, ctx));
+    await awake(env, env.SHARD, env.SHARD.idFromName(namespace));
     // All that the server takes from the context of a request.
     const context = { props: { namespace } };
     if (request.method === "POST") {
@@ -27,6 +47,14 @@ export default {
     return server.fetch(request, env, context);
   },
 };
+
+// Each key that is read is a read, and so is a list; what writes or deletes one is a write.
+async function counted(script, request, ctx) {
+  const writes = request.method === "PUT" || request.method === "DELETE";
+  const several = request.method === "POST" ? request.clone() : null;
+  const reads = several ? ((await several.json().catch(() => ({}))).keys?.length ?? 1) : 1;
+  count(script, ctx, writes ? 0 : reads, writes ? 1 : 0);
+}
 
 // One object holds a namespace, and writes what comes at the same time in one go.
 async function putAll(request, env, context) {
@@ -72,7 +100,12 @@ async function answered(entries, send) {
 
 async function destroy(env, namespace) {
   const id = env.SHARD.idFromName(namespace);
-  await env.SHARD.get(id).destroy();
+  const files = await env.SHARD.get(id).destroy();
+  if (env.SHARED) {
+    // A bucket has no folders.
+    for (const file of files) await env.BLOBS.fetch(`http://blobs/${file}`, { method: "DELETE" });
+    return new Response(null);
+  }
   const blobs = await env.BLOBS.fetch(`http://blobs/${id}`, { method: "DELETE" });
   const gone = blobs.ok || blobs.status === 404;
   return new Response(null, { status: gone ? 200 : 500 });

@@ -5,6 +5,7 @@
 
 import { opened } from "./door.js";
 import { Queues } from "./queues/queues.js";
+import { awake } from "./shared.js";
 
 export { Queues };
 
@@ -14,7 +15,7 @@ export default {
   async fetch(request, env) {
     const name = await opened(request, env);
     if (name === null) return new Response(null, { status: 403, statusText: "Forbidden" });
-    const queues = env.QUEUES.get(env.QUEUES.idFromName("queues"));
+    const queues = await awake(env, env.QUEUES, env.QUEUES.idFromName("queues"));
     const asked = new Request(request);
     const [queue, delay = ""] = name.split("~");
     asked.headers.set("x-skerry-queue", queue === AGENT ? "" : queue);

@@ -97,7 +97,7 @@ class Bench:
     def tailed(self) -> None:
         """The front as before, while somebody tails the script: its cell tells every invocation."""
         place = Place(self._front, host_of("hello"))
-        tail = start_tail(self.instance, "hello")
+        tail, _ = start_tail(self.instance, "hello")
         try:
             time.sleep(TAIL_SECONDS)  # until the node has heard of it and exchanged the cell
             saturate(place, WARM_UP_SECONDS)

@@ -23,9 +23,12 @@ def answering(text: str) -> str:
     return f"export default {{ fetch: () => new Response({json.dumps(text)}) }};\n"
 
 
-def deploy(instance: Instance, script: str, source: str) -> float:
-    """Upload a version and send all traffic to it; seconds until the API accepted it."""
-    metadata = json.dumps({"main_module": "index.js", "compatibility_date": COMPATIBILITY_DATE})
+def deploy(instance: Instance, script: str, source: str, **more: object) -> float:
+    """Upload a version, with `more` in its metadata, and send all traffic to it; seconds until the API
+    accepted it."""
+    metadata = json.dumps(
+        {"main_module": "index.js", "compatibility_date": COMPATIBILITY_DATE, **more}
+    )
     body = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{metadata}\r\n'
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="index.js"; filename="index.js"\r\n'
@@ -46,10 +49,11 @@ def set_scaling(instance: Instance, script: str, **scaling: int) -> None:
     _send(instance, "PATCH", f"{script}/script-settings", body, "application/json")
 
 
-def start_tail(instance: Instance, script: str) -> str:
-    """Make a tail, which goes by itself a minute after nobody read it; its id."""
+def start_tail(instance: Instance, script: str) -> tuple[str, str]:
+    """Make a tail, which goes by itself a minute after nobody read it; its id and its WebSocket's address."""
     answer = _send(instance, "POST", f"{script}/tails", b"{}", "application/json")
-    return str(json.loads(answer)["result"]["id"])
+    made = json.loads(answer)["result"]
+    return str(made["id"]), str(made["url"])
 
 
 def end_tail(instance: Instance, script: str, tail_id: str) -> None:

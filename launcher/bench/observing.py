@@ -1,194 +1,132 @@
-"""`./skerry bench observing`: what records cost and how fast they are found, in a database of its own.
+"""`./skerry bench observing`: what it costs a script that somebody looks at it.
 
-Records a second that one Postgres takes, as batches of a node; and a query of a day of many records by script and
-status, as somebody asks who looks for what went wrong.
+The same script four times: nobody looks, one invocation in ten is stored, each is, and ten people tail it, who read
+all they get. All four in turns; the readers, the agent and the control plane run on the same cores as the script.
 """
 
-import gzip
-import json
-import random
+import tempfile
+import threading
 import time
-import uuid
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.orm import Session
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
-from api.db import SessionFactory
-from api.invocations import ingestion, partitions
-from api.invocations.ingestion import COLUMNS
-from launcher import programs
+from launcher import temporary
 from launcher.bench import report
+from launcher.bench.deploying import (
+    HELLO,
+    deploy,
+    end_tail,
+    host_of,
+    make_reachable,
+    start_tail,
+    wait_for,
+)
+from launcher.bench.load import CONNECTIONS, Place, saturate
 from launcher.bench.row import Row
-from launcher.errors import LauncherError
-from launcher.paths import ROOT
+from launcher.programs import Instance
 from launcher.progress import say, step
-from launcher.testing import test_servers
 
-TITLE = "Records"
-RECORDS = 10_000_000
-SCRIPTS = 200
-BATCHES, BATCH_RECORDS = 20, 5000
-QUERIES = 40
-GOAL_MS = 1000.0
-CHUNK = 1_000_000
-
-# A day of visits: one script in four of them is the busiest, one request in fifty fails.
-_FILL = """
-INSERT INTO invocations (at, ray, node_id, account_id, script_id, version_id, host, method, path,
-                         status, outcome, duration_us, bytes_in, bytes_out, cold)
-SELECT CAST(:day AS timestamptz) + random() * interval '1 day',
-       lpad(to_hex(n), 16, '0'), 'node', 'account',
-       'script-' || CASE WHEN random() < 0.25 THEN 0 ELSE floor(random() * :scripts)::int END,
-       'version', 'app.dev.localhost', 'GET', '/items/' || n % 1000,
-       CASE WHEN random() < 0.02 THEN 500 ELSE 200 END,
-       CASE WHEN random() < 0.02 THEN 'exception' ELSE 'ok' END,
-       (random() * 100000)::bigint, 200, 2000, false
-FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n
-"""
-_NEWEST = """
-SELECT at, ray, status, duration_us FROM invocations
-WHERE script_id = :script AND at >= :begin AND at < :end AND status = :status
-ORDER BY at DESC LIMIT 100
-"""
-_COUNTED = """
-SELECT date_bin('15 minutes', at, CAST(:begin AS timestamptz)) AS step, status, count(*)
-FROM invocations WHERE script_id = :script AND at >= :begin AND at < :end GROUP BY 1, 2
-"""
+TITLE = "Observability"
+ROUNDS = 5
+WARM_UP_SECONDS = 1
+TAILS = 10
+# A node hears of a tail within two seconds, and exchanges the cell.
+TAIL_SECONDS = 4
+TAILED = f"with {TAILS} tails"
+SAMPLED = {"off": 0.0, "at 10 %": 0.1, "at 100 %": 1.0}
 
 
-def run(*, records: int = RECORDS, save: bool = False) -> int:
-    """Fill, measure, print the table; the exit status."""
-    if programs.external_database() is not None:
-        raise LauncherError("This fills a database: unset DATABASE_URL and REDIS_URL first.")
-    with test_servers() as servers:
-        rows = measure(servers["TEST_DATABASE_URL"], records)
-    said = _said(rows, records)
+def run(*, save: bool = False) -> int:
+    """Start an instance, measure, print the table; the exit status."""
+    with (
+        tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder,
+        temporary.instance(Path(folder).resolve() / "data") as instance,
+    ):
+        names = {words: f"observed-{number}" for number, words in enumerate((*SAMPLED, TAILED))}
+        for words, name in names.items():
+            rate = SAMPLED.get(words)
+            observed = {"enabled": True, "head_sampling_rate": rate} if rate else {"enabled": False}
+            deploy(instance, name, HELLO, observability=observed)
+            make_reachable(instance, name)
+            wait_for(instance, name, '{"hello":"world"}')
+        rows = _measure(instance, names)
+    said = _said(rows, list(names))
     say(said)
     if save:
         say(f"Written to {report.save_section(TITLE, said)}.")
     return 0
 
 
-def measure(database: str, records: int) -> list[Row]:
-    url = make_url(database).set(drivername="postgresql+psycopg")
-    config = Config(ROOT / "migrations" / "alembic.ini")
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
-        SessionFactory.configure(bind=engine)
-        yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
-        rows = [taken()]
-        with step(f"{records:,} records of a day"):
-            fill(yesterday.isoformat(), records)
-        midnight = datetime.combine(yesterday, datetime.min.time(), UTC)
-        rows += [
-            asked(f"{name}, {who}", query, midnight, script)
-            for who, script in (("the busiest script", "script-0"), ("another", None))
-            for name, query in (
-                ("newest 100 with status 500", _NEWEST),
-                ("counts by status", _COUNTED),
-            )
-        ]
-    finally:
-        SessionFactory.configure(bind=None)
-        engine.dispose()
+def _measure(instance: Instance, names: dict[str, str]) -> dict[str, Row]:
+    """By name."""
+    rows: dict[str, Row] = {}
+    port = instance.config.ports["edge-1.http"]
+    for number in range(ROUNDS):
+        with step(f"round {number + 1} of {ROUNDS}"):
+            for words, name in names.items():
+                place = Place(port, host_of(name))
+                with ExitStack() as stack:
+                    if words == TAILED:
+                        stack.enter_context(_tails(instance, name))
+                    saturate(place, WARM_UP_SECONDS)
+                    load = saturate(place)
+                for what, unit, value in (
+                    ("requests/s", "1/s", load.rate),
+                    (f"p99 at {CONNECTIONS} connections", "ms", load.p99_ms),
+                ):
+                    row = rows.setdefault(f"{what}, {words}", Row(f"{what}, {words}", unit))
+                    row.values.append(value)
     return rows
 
 
-def taken() -> Row:
-    """Batches as a node sends them, unpacked, checked, stored, rolled up and committed one by one."""
-    row = Row(f"records a second that one Postgres takes, batches of {BATCH_RECORDS:,}", "1/s")
-    for _ in range(BATCHES):
-        content = _batch()
-        began = time.monotonic()
-        with SessionFactory.begin() as session:
-            ingestion.take(session, "node", str(uuid.uuid4()), ingestion.read(content))
-        row.values.append(BATCH_RECORDS / (time.monotonic() - began))
-    return row
+@contextmanager
+def _tails(instance: Instance, script: str) -> Iterator[None]:
+    """Ten that are read, from when the node knows of them."""
+    made = [start_tail(instance, script) for _ in range(TAILS)]
+    readers = [threading.Thread(target=_read, args=(url,)) for _, url in made]
+    for reader in readers:
+        reader.start()
+    time.sleep(TAIL_SECONDS)
+    try:
+        yield
+    finally:
+        for identity, _ in made:
+            end_tail(instance, script, identity)
+        for reader in readers:
+            reader.join()
 
 
-def _batch() -> bytes:
-    requests: list[list[Any]] = []
-    for number in range(BATCH_RECORDS):
-        values: dict[str, Any] = {
-            "at_us": time.time_ns() // 1000,
-            "ray": f"{number:016x}",
-            "script_id": f"script-{number % SCRIPTS}",
-            "account_id": "account",
-            "version_id": "version",
-            "host": "app.dev.localhost",
-            "method": "GET",
-            "path": f"/items/{number}",
-            "status": 200,
-            "outcome": "ok",
-            "duration_us": random.randrange(100_000),
-            "bytes_in": 200,
-            "bytes_out": 2000,
-            "cold": False,
-        }
-        requests.append([values[name] for name in COLUMNS])
-    return gzip.compress(json.dumps({"columns": COLUMNS, "requests": requests}).encode(), 1)
+def _read(url: str) -> None:
+    """Until the tail ends."""
+    with suppress(WebSocketException, OSError), connect(url, proxy=None) as socket:
+        for _ in socket:
+            pass
 
 
-def fill(day: str, records: int) -> None:
-    with SessionFactory.begin() as session:
-        partitions.ensure(session, [datetime.fromisoformat(day).date()])
-    for first in range(1, records + 1, CHUNK):
-        last = min(first + CHUNK - 1, records)
-        with SessionFactory.begin() as session:
-            values = {"day": f"{day} 00:00+00", "scripts": SCRIPTS, "first": first, "last": last}
-            session.execute(text(_FILL), values)
-    with SessionFactory() as session:
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-        session.execute(text("ANALYZE invocations"))
-
-
-def asked(name: str, query: str, begin: datetime, script: str | None) -> Row:
-    """Each time for another stretch of the day, of an hour up to all of it."""
-    row = Row(name, "ms")
-    chance = random.Random(1)
-    with SessionFactory() as session:
-        for _ in range(QUERIES):
-            hours = chance.choice((1, 6, 24))
-            start = begin + timedelta(hours=chance.randrange(25 - hours))
-            values = {
-                "script": script or f"script-{chance.randrange(1, SCRIPTS)}",
-                "begin": start,
-                "end": start + timedelta(hours=hours),
-                "status": 500,
-            }
-            row.values.append(_milliseconds(session, query, values))
-    return row
-
-
-def _milliseconds(session: Session, query: str, values: dict[str, Any]) -> float:
-    began = time.monotonic()
-    session.execute(text(query), values).all()
-    return (time.monotonic() - began) * 1000
-
-
-def _said(rows: list[Row], records: int) -> str:
-    width = max(len(row.name) for row in rows)
+def _said(rows: dict[str, Row], kinds: list[str]) -> str:
+    width = max(len(name) for name in rows)
     lines = [
         "",
-        f"| {'row':<{width}} |    median |       p95 | unit |",
-        f"|-{'-' * width}-|----------:|----------:|------|",
+        f"| {'row':<{width}} |     median |     lowest |    highest | unit |",
+        f"|-{'-' * width}-|-----------:|-----------:|-----------:|------|",
+    ]
+    lines += [
+        f"| {row.name:<{width}} | {row.median:>10,.1f} | {min(row.values):>10,.1f} | "
+        f"{max(row.values):>10,.1f} | {row.unit:<4} |"
+        for row in sorted(rows.values(), key=lambda one: one.unit)
+    ]
+    off = rows[f"requests/s, {kinds[0]}"].median
+    lines += [
+        "",
         *(
-            f"| {row.name:<{width}} | {row.median:>9,.1f} | {row.percentile(95):>9,.1f} | {row.unit:<4} |"
-            for row in rows
+            f"- requests/s {kind}, of those with observability off: {rows[f'requests/s, {kind}'].median / off:.2f}"
+            for kind in kinds[1:]
         ),
         "",
-        f"- queries of a day of {records:,} records, worst p95: "
-        f"{max(row.percentile(95) for row in rows if row.unit == 'ms'):,.0f} ms "
-        f"(goal at most {GOAL_MS:,.0f} ms)",
-        "",
-        report.machine(),
+        f"{report.machine().removesuffix('.')}; medians of {ROUNDS} rounds, all rows in turns.",
     ]
     return "\n".join(lines)

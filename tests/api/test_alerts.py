@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.accounts.models import Account
-from api.alerts import notices, service, watching
+from api.alerts import backlogs, notices, service, watching
 from api.alerts.models import Alert, Delivery, Destination, Rule
 from api.clock import now
 from api.db import SessionFactory, transaction
@@ -378,6 +378,7 @@ def test_without_a_mail_server_the_notice_says_so(alice: Tenant) -> None:
         ("rules", {"name": "x", "kind": "disk", "threshold": 0}),
         ("rules", {"name": "x", "kind": "p95", "threshold": 5, "window_minutes": 0}),
         ("rules", {"name": "x", "kind": "disk", "threshold": 5, "script": "shop"}),
+        ("rules", {"name": "x", "kind": "disk", "threshold": 5, "queue": "jobs"}),
         ("destinations", {"name": "x", "kind": "pigeon", "address": "roof"}),
         ("destinations", {"name": "x", "kind": "webhook", "address": "ftp://example.org"}),
         ("destinations", {"name": "x", "kind": "webhook", "address": "http://[bad"}),
@@ -389,6 +390,16 @@ def test_what_is_refused(alice: Tenant, shop: str, path: str, body: dict[str, An
     assert status == 422
     assert message
     assert alice.result("GET", f"skerry/alerts/{path}") == []
+
+
+def test_a_rule_about_a_queue(alice: Tenant, mallory: Tenant, session: Session) -> None:
+    """What is in a queue, only its store knows: tests/wrangler/test_queues.py."""
+    alice.result("POST", "queues", json={"queue_name": "jobs"})
+    about = {"kind": "queue_backlog", "threshold": 3, "queue": "jobs"}
+    _rule(alice, **about)
+    theirs = {"name": "x", **about}
+    assert mallory.refusal("POST", "skerry/alerts/rules", json=theirs)[:2] == (404, 11000)
+    assert backlogs.watched(session) == {}  # its store has not heard of it
 
 
 def test_strangers(alice: Tenant, mallory: Tenant, receiver: Receiver) -> None:

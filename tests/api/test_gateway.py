@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from api.deployments import rollouts
 from api.errors import NotFound
 from api.gateway import create_gateway
 from api.nodes import authority, service
@@ -168,10 +169,10 @@ def test_a_removed_node_is_a_stranger(
     gateway: TestClient, node: Enrolment, session: Session, alice: Tenant
 ) -> None:
     alice.result("PUT", "workers/scripts/my-app", **upload_parts())
-    service.remove(session, "edge-1")
+    rollouts.forget_node(session, service.locked(session, "edge-1"), abandon=False)
     session.commit()
     assert _ask(gateway, node, "GET", "desired?since=0").status_code == 401
     answer = alice.call("PUT", "workers/scripts/my-app", **upload_parts()).json()
     assert "No node is enrolled" in answer["messages"][0]["message"]
     with pytest.raises(NotFound):
-        service.remove(session, "edge-1")
+        service.locked(session, "edge-1")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
@@ -22,6 +23,7 @@ from api.logs.models import log_events
 from api.nodes.service import Enrolment
 from api.scripts.models import Script
 from api.settings import CHECKOUT
+from api.tails import service as tails
 from api.versions import service as versions
 from api.versions.models import Version
 from tests.cast import Tenant, upload_parts
@@ -166,6 +168,7 @@ def test_a_stack_is_led_back_to_its_sources(
     session: Session,
     alice: Tenant,
     shop: str,
+    broker: redis.Redis,
     tmp_path: Path,
 ) -> None:
     """The map is esbuild's, as wrangler's is, and stays with a version made of another."""
@@ -188,6 +191,21 @@ def test_a_stack_is_led_back_to_its_sources(
     assert fields["runtime_stack"] == stack
     assert "at pay (cart.ts:3:9)" in fields["stack"]
     assert "at cart.ts:5:" in fields["stack"]
+    # Whoever tails the script sees the same.
+    with broker.pubsub(ignore_subscribe_messages=True) as shown:
+        shown.subscribe(tails.events_channel(shop))
+        shown.get_message(timeout=5)
+        odd = {"outcome": "ok", "exceptions": [{"stack": 1}, "none"]}
+        told = [
+            {"script_id": shop, "version_id": version_id, "event": one}
+            for one in ({**event, "exceptions": [thrown]}, odd, None)
+        ]
+        headers = {"Authorization": f"Bearer {node.token}"}
+        answer = gateway.post("/edge/v1/tail-events", json={"events": told}, headers=headers)
+        assert answer.status_code == 200
+        (first, second, _) = json.loads(shown.get_message(timeout=5)["data"])
+    assert first["event"]["exceptions"] == [{**thrown, "stack": fields["stack"]}]
+    assert second["event"] == odd
 
 
 TELEMETRY = "workers/observability/telemetry"

@@ -179,6 +179,58 @@ def test_every_request_is_a_span_and_a_log_record(
     assert _waiting(session) == 0
 
 
+def test_what_a_script_printed_and_threw_is_a_log_record(
+    session: Session, alice: Tenant, gateway: TestClient, node: Enrolment, collector: Collector
+) -> None:
+    script = scripts.lock_or_create(session, alice.id, "shop")
+    session.commit()
+    ms = int(now().timestamp() * 1000)
+    request = {"url": "http://shop/", "method": "GET", "headers": {"cf-ray": f"{7:016x}-EDGE1"}}
+    printed = {"level": "warn", "message": ["low", {"items": 3}], "timestamp": ms}
+    thrown = {
+        "name": "TypeError",
+        "message": "no",
+        "stack": "TypeError: no\n  at x",
+        "timestamp": ms,
+    }
+    shared = {"script_id": script.id, "version_id": "v1", "rate": 0.5, "heard_ms": ms}
+    events: list[dict[str, Any]] = [
+        {"event": {"request": request}, "logs": [printed], "exceptions": [thrown]},
+        {"event": {"cron": "* * * * *"}, "logs": [{**printed, "level": "log"}], "exceptions": []},
+        {"event": {"request": request}, "logs": [], "exceptions": []},
+    ]
+    told = [
+        {**shared, "invocation": True, "event": {"outcome": "ok", "eventTimestamp": ms, **one}}
+        for one in events
+    ]
+    content = gzip.compress(json.dumps({"events": told}).encode())
+    path = f"/edge/v1/logs/{uuid.uuid4()}"
+    headers = {"Authorization": f"Bearer {node.token}"}
+    for _ in range(2):  # a node that did not hear the answer
+        assert gateway.put(path, content=content, headers=headers).status_code == 200
+    _send_due()
+
+    assert collector.traces == []
+    (sent,) = collector.logs
+    (of_resource,) = sent.resource_logs
+    assert _plain(of_resource.resource.attributes)["service.name"] == "shop"
+    line, error, of_cron = of_resource.scope_logs[0].log_records
+    assert (line.body.string_value, line.severity_text) == ('low {"items": 3}', "WARN")
+    assert line.time_unix_nano == ms * 1_000_000
+    assert line.trace_id.hex() == f"{7:032x}"
+    said = _plain(line.attributes)
+    assert json.loads(said["skerry.fields"]) == {"items": 3}
+    assert (said["skerry.trigger"], said["skerry.sampling_rate"]) == ("fetch", 0.5)
+    said = _plain(error.attributes)
+    assert (said["exception.type"], said["exception.message"]) == ("TypeError", "no")
+    assert said["exception.stacktrace"] == thrown["stack"]
+    assert error.severity_number == 17  # SEVERITY_NUMBER_ERROR
+    assert of_cron.trace_id == b""
+    assert _plain(of_cron.attributes)["skerry.trigger"] == "cron"
+    assert _counts(session) == {("logs", "sent"): 3}
+    assert _waiting(session) == 0
+
+
 def test_a_collector_that_is_away_gets_it_later_and_ingestion_goes_on(
     session: Session, gateway: TestClient, node: Enrolment, collector: Collector
 ) -> None:

@@ -39,7 +39,13 @@ def _us(at: datetime) -> int:
 
 
 def _record(
-    gateway: TestClient, node: Enrolment, script_id: str, at: datetime, requests: int, cpu_ms: int
+    gateway: TestClient,
+    node: Enrolment,
+    script_id: str,
+    at: datetime,
+    requests: int,
+    cpu_ms: int,
+    **stored: tuple[int, int],
 ) -> None:
     values = {
         "at_us": _us(at),
@@ -59,7 +65,12 @@ def _record(
     }
     entry = [values[name] for name in COLUMNS]
     measured = [_us(at), script_id, "v1", cpu_ms, 1]
-    batch = {"columns": COLUMNS, "requests": [entry] * requests, "measures": [measured]}
+    batch = {
+        "columns": COLUMNS,
+        "requests": [entry] * requests,
+        "measures": [measured],
+        "operations": [[_us(at), script_id, kind, *counts] for kind, counts in stored.items()],
+    }
     answer = gateway.put(
         f"/edge/v1/batches/{uuid.uuid4()}",
         content=gzip.compress(json.dumps(batch).encode()),
@@ -74,8 +85,8 @@ def test_known_traffic_is_counted_by_script_and_day(
     shop, blog = _script(alice, "shop"), _script(alice, "blog")
     today = now().replace(hour=0, minute=0, second=1)
     yesterday = today - timedelta(seconds=2)
-    _record(gateway, node, shop, today, 4, 30)
-    _record(gateway, node, shop, today, 2, 12)
+    _record(gateway, node, shop, today, 4, 30, kv=(3, 1), d1=(10, 2))
+    _record(gateway, node, shop, today, 2, 12, kv=(4, 0), queues=(0, 5), new=(1, 1))
     _record(gateway, node, shop, yesterday, 1, 5)
     _record(gateway, node, blog, today - timedelta(days=3), 1, 1)
     alice.result("DELETE", "workers/scripts/blog")
@@ -88,7 +99,10 @@ def test_known_traffic_is_counted_by_script_and_day(
     ]
     first = found[0]
     assert (first["wall_ms"], first["ingress_bytes"], first["egress_bytes"]) == (15, 600, 6000)
-    assert first["storage_operations"] is None
+    assert (first["kv_reads"], first["kv_writes"]) == (7, 1)
+    assert (first["d1_rows_read"], first["d1_rows_written"]) == (10, 2)
+    assert (first["queue_messages_received"], first["queue_messages_sent"]) == (0, 5)
+    assert found[1]["kv_reads"] == first["r2_reads"] == 0
     day = {"from": yesterday.date().isoformat(), "to": yesterday.date().isoformat()}
     assert [one["requests"] for one in alice.result("GET", USAGE, params=day)] == [1]
 

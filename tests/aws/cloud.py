@@ -24,7 +24,6 @@ from urllib.parse import parse_qs, unquote
 
 import boto3
 
-from edge.lambda_zip import KEY_VARIABLE
 from tests.aws.lambdas import Lambda
 from tests.edge.nodes import free_port, until
 
@@ -52,7 +51,7 @@ OPERATIONS = {
     "POST /functions/NAME/invocations": "Invoke",
 }
 CHANGES = {"UpdateFunctionConfiguration", "UpdateFunctionCode", "PublishVersion"}
-READS = ("Get", "List", "Describe", "AssumeRole", "Invoke")
+READS = ("Get", "List", "Describe", "Filter", "AssumeRole", "Invoke")
 # How many looks a change takes to be done.
 PENDING_LOOKS = 2
 
@@ -141,6 +140,19 @@ class Cloud:
             return self._unchanged(call)
         return None
 
+    def live(self, name: str) -> tuple[bytes, dict[str, str]]:
+        """ZIP and variables of the version that the alias `live` sends most visitors to."""
+        api = boto3.client(
+            "lambda",
+            endpoint_url=f"http://127.0.0.1:{self.moto_port}",
+            region_name="eu-central-1",
+            aws_access_key_id=KEY_ID,
+            aws_secret_access_key=SECRET,
+        )
+        number = api.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        found = api.get_function_configuration(FunctionName=name, Qualifier=number)
+        return self.zips[name, number], found["Environment"]["Variables"]
+
     def _invoke(self, call: Call) -> tuple[int, dict[str, str], bytes] | None:
         (number,) = parse_qs(call.path.partition("?")[2]).get("Qualifier", [""])
         packed = self.zips.get((call.name, number))
@@ -152,7 +164,7 @@ class Cloud:
         assert status == 200, body
         variables = json.loads(body)["Environment"]["Variables"]
         folder = self.folder / f"{call.name}-{number}-{len(self.calls)}"
-        function = Lambda(packed, folder, **{KEY_VARIABLE: variables[KEY_VARIABLE]})
+        function = Lambda(packed, folder, **variables)
         try:
             invocation = function.begin(call.json())
             while not (invocation.answered.wait(0.2) or function.process.poll() is not None):
@@ -307,7 +319,8 @@ def _failed(call: Call, failure: FailureError) -> tuple[int, dict[str, str], byt
 
 
 @contextmanager
-def running_cloud(folder: Path) -> Iterator[Cloud]:
+def running_cloud(folder: Path, own_port: int = 0) -> Iterator[Cloud]:
+    """`own_port`: where it answers; 0 finds one."""
     port = free_port()
     with (folder / "moto.log").open("wb") as log:
         moto = subprocess.Popen(
@@ -316,7 +329,7 @@ def running_cloud(folder: Path) -> Iterator[Cloud]:
             stderr=log,
         )
     cloud = Cloud(folder, port)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud))
+    server = ThreadingHTTPServer(("127.0.0.1", own_port), _handler(cloud))
     server.daemon_threads = True
     cloud.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

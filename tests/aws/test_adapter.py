@@ -97,8 +97,9 @@ def test_no_secret_is_readable_in_the_zip(function: Lambda) -> None:
 
 
 def test_storage_and_assets_alone_are_not_packed() -> None:
-    stored = Bundle(SCRIPT, bindings=[{"name": "KV", "type": "kv_namespace", "namespace_id": "n"}])
-    with pytest.raises(SpecError, match=r"Binding KV of type kv_namespace cannot be offered"):
+    limit = {"name": "RATE", "type": "ratelimit", "namespace_id": "1", "simple": {}}
+    stored = Bundle(SCRIPT, bindings=[limit])
+    with pytest.raises(SpecError, match=r"Binding RATE of type ratelimit cannot be offered"):
         pack(read_spec(stored.spec()), stored.files(), b"k" * 32)
     alone = Bundle(main_module="", assets={"/a": b"a"})
     with pytest.raises(SpecError, match="assets alone"):

@@ -1,26 +1,24 @@
 """A Lambda target from its adding to the withdrawal of a script, against an AWS that is strict."""
 
 import json
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.config import Config
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import transaction
-from api.deployments import flows
+from api.deployments import flows, rollouts
 from api.deployments.models import Rollout
-from api.settings import settings
-from api.targets import access, service as targets
+from api.nodes.service import Enrolment
+from api.targets import logs
 from api.targets.access import Access, client
 from api.targets.costs import Traffic, estimate
 from api.targets.models import LambdaFunction, LambdaTarget
-from api.targets.schemas import TargetIn
-from tests.aws.cloud import ACCESS_ROLE, KEY_ID, ROLE, SECRET, Cloud, running_cloud
+from edge.lambda_zip import FRONT_VARIABLE
+from tests.aws.cloud import ACCESS_ROLE, KEY_ID, ROLE, SECRET, Cloud
 from tests.cast import Tenant, upload_parts
 from worker.deployments import push
 from worker.lambdas import look
@@ -30,41 +28,6 @@ pytestmark = pytest.mark.edge
 
 SCRIPT = "workers/scripts/my-app"
 SECRETS = [{"name": "TOKEN", "type": "secret_text", "text": "hidden"}]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cloud]:
-    with (
-        tempfile.TemporaryDirectory(prefix="skerry-aws-") as folder,
-        running_cloud(Path(folder)) as cloud,
-    ):
-        yield cloud
-
-
-@pytest.fixture
-def cloud(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    monkeypatch.setattr(settings(), "aws_endpoint_url", running.url)
-    monkeypatch.setattr(aws_lambda, "POLL_SECONDS", 0.01)
-    patient = access._CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3}))
-    monkeypatch.setattr(access, "_CONFIG", patient)
-    running.calls.clear()
-    yield running
-    running.denied, running.throttled, running.broken_at = set(), 0, ""
-    running.keys = {KEY_ID}
-
-
-@pytest.fixture
-def target(session: Session, alice: Tenant, cloud: Cloud) -> LambdaTarget:
-    wanted = TargetIn(
-        name="aws",
-        region="eu-central-1",
-        role_arn=ROLE,
-        access_key_id=KEY_ID,
-        secret_access_key=SECRET,
-    )
-    target = targets.add(session, alice.id, wanted)
-    session.commit()
-    return target
 
 
 @pytest.fixture
@@ -243,8 +206,6 @@ def test_a_function_of_somebody_else_is_left_alone(
 
 
 def _lambda_push(session: Session, rollout_id: str) -> Any:
-    from api.deployments import rollouts  # noqa: PLC0415
-
     found = session.get_one(Rollout, rollout_id)
     return rollouts._lambda_push(found, session.get_one(LambdaTarget, found.target_id))
 
@@ -293,12 +254,94 @@ def test_withdrawing_removes_what_was_made(
 
 
 def test_a_deleted_script_leaves_lambda_too(
-    deployed: Rollout, session: Session, alice: Tenant
+    deployed: Rollout, session: Session, alice: Tenant, target: LambdaTarget
 ) -> None:
     push(deployed.id)
     alice.result("DELETE", SCRIPT)
+    assert alice.refusal("DELETE", f"skerry/targets/{target.id}")[0] == 409, "it is still there"
     push(rollout(session).id)
     assert session.scalars(select(LambdaFunction)).all() == []
+    alice.result("DELETE", f"skerry/targets/{target.id}")
+
+
+def test_every_node_hears_of_the_function_and_that_it_is_gone(
+    alice: Tenant, node: Enrolment, target: LambdaTarget, session: Session, cloud: Cloud
+) -> None:
+    alice.result("PUT", SCRIPT, **upload_parts())
+    chosen = flows.choose_target(alice.id, "my-app", target.id, by=alice.actor)
+    assert chosen
+    (before,) = rollouts.desired(session, node.node, 0)
+    assert before["function"] is None
+    push(chosen.id)
+    session.expire_all()
+    (told,) = rollouts.desired(session, node.node, before["generation"])
+    assert told["function"]["url"] == function(session).url
+    _, variables = cloud.live(function(session).name)
+    assert told["function"]["secret"] == variables[FRONT_VARIABLE]
+    again(session, chosen.id)
+    assert rollouts.desired(session, node.node, told["generation"]) == [], "it is where it was"
+    flows.leave_target(alice.id, "my-app", target.id)
+    session.expire_all()
+    (left,) = rollouts.desired(session, node.node, told["generation"])
+    assert left["function"] is None, "before the function is deleted"
+
+
+def test_traffic_is_shifted_step_by_step(
+    deployed: Rollout, alice: Tenant, session: Session, cloud: Cloud, target: LambdaTarget
+) -> None:
+    """What a gradual deployment would ask of a target; nodes cannot split yet, so REST refuses one."""
+    with transaction() as reading:
+        old = _lambda_push(reading, deployed.id).slot["versions"][0]
+    alice.result("PUT", SCRIPT, **upload_parts(SECOND))
+    with transaction() as reading:
+        pushed = _lambda_push(reading, rollout(session).id)
+    new = pushed.slot["versions"][0]
+    for old_share, new_share in ((90, 10), (40, 60), (0, 100)):
+        shares = [(old, old_share), (new, new_share)]
+        versions = [{**version, "percentage": share} for version, share in shares if share]
+        split = replace(pushed, slot={**pushed.slot, "versions": versions})
+        assert [report.state for report in aws_lambda.put(split)[1]] == ["live"]
+        found = seen(target).get_alias(FunctionName=function(session).name, Name="live")
+        weights = found["RoutingConfig"]["AdditionalVersionWeights"]
+        main, other = ("1", new_share) if old_share > new_share else ("2", old_share)
+        assert found["FunctionVersion"] == main
+        assert list(weights.values()) == ([other / 100] if other else [])
+        assert aws_lambda.describe(split) == []
+        cloud.calls.clear()
+        aws_lambda.put(split)
+        assert cloud.changes() == []
+
+
+SECOND = "export default { fetch() { return new Response('2') } }"
+
+
+def test_what_an_invocation_printed_is_found_in_the_logs(
+    deployed: Rollout, session: Session, cloud: Cloud, target: LambdaTarget
+) -> None:
+    push(deployed.id)
+    name = function(session).name
+    said = client(Access.of(target).session(), "logs")
+    where = {"logGroupName": f"/aws/lambda/{name}", "logStreamName": "s"}
+    said.create_log_stream(**where)
+    request, moment = "1b2d86f0-0000-4000-8000-0123456789ab", round(time.time() * 1000)
+    printed = [
+        f"START RequestId: {request} Version: 1",
+        f"2026-11-26T02:00:00.000Z\t{request}\tERROR\tUncaught Error: boom\n    at index.js:1",
+        *(f"line {number}" for number in range(100)),
+    ]
+    events = [{"timestamp": moment + n, "message": text} for n, text in enumerate(printed)]
+    said.put_log_events(**where, logEvents=events[:2])
+    found = logs.newest(Access.of(target), name)
+    assert found.complete
+    assert [(line.level, line.request) for line in found.lines] == [
+        ("ERROR", request),
+        ("START", request),
+    ]
+    assert found.lines[0].text == "Uncaught Error: boom\n    at index.js:1"
+    said.put_log_events(**where, logEvents=events[2:])
+    found = logs.newest(Access.of(target), name)
+    assert (len(found.lines), found.complete) == (logs.SHOWN, False)
+    assert (found.lines[0].text, found.lines[-1].text) == ("line 99", "line 0")
 
 
 # --- over REST --------------------------------------------------------------------------------

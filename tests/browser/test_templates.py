@@ -439,6 +439,25 @@ def counter(site: Site) -> None:
     assert site.client.post("/another").json() == {"count": 1}
 
 
+@journey(
+    "checkout",
+    curl_says='"status":"',
+    edit=("Order something<", "Order anything<"),
+)
+def checkout(site: Site) -> None:
+    page = site.open()
+    page.get_by_label("What").select_option("boat")
+    page.get_by_role("button", name="Order").click()
+    expect(page.get_by_role("heading", name="Your order waits for its payment")).to_be_visible()
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("heading", name="Your order is on its way")).to_be_visible()
+    expect(page.get_by_text("boat for 120 €, paid by card: parcel-")).to_be_visible()
+    wrong = site.client.post("/orders", data={"item": "<moon>"}).json()
+    page.goto(f"{site.url}/orders/{wrong['id']}")
+    expect(page.get_by_text("There is no <moon>")).to_be_visible()
+    assert site.get("/orders/nothing").status_code == 404
+
+
 def test_every_template_has_a_journey() -> None:
     assert JOURNEYS.keys() == {template.name for template in templates.load_all()}
 

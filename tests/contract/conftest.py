@@ -128,6 +128,8 @@ def _populate(world: World) -> None:
     owner.result("PUT", f"workers/scripts/{SCRIPT}", **parts)
     owner.result("PUT", f"workers/scripts/{SCRIPT}/secrets", json={"name": SECRET, "text": "s3"})
     owner.result("PUT", f"workers/scripts/{SCRIPT}/schedules", json=[{"cron": "0 0 1 1 *"}])
+    workflow = {"script_name": SCRIPT, "class_name": "Order"}
+    owner.result("PUT", "workflows/orders", json=workflow)
     deployment = owner.result("GET", f"workers/scripts/{SCRIPT}/deployments")["deployments"][0]
     with transaction() as session:
         token = nodes.issue_join_token(session)
@@ -151,6 +153,9 @@ def _populate(world: World) -> None:
         "namespace_id": namespace["id"],
         "database_id": owner.result("POST", "d1/database", json={"name": "db"})["uuid"],
         "key": "greeting",
+        "workflow_name": "orders",
+        "instance_id": "first",
+        "event_type": "paid",
         "bucket": "files",
         "queue": queue["queue_id"],
         "queue_id": consumed,

@@ -39,6 +39,10 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "skerry/targets"): {**LAMBDA_TARGET, "name": "another"},
     ("PUT", "storage/kv/namespaces/{namespace_id}"): {"title": "renamed"},
     ("POST", "d1/database"): {"name": "another"},
+    ("PUT", "workflows/{workflow_name}"): {
+        "script_name": "my-app",
+        "class_name": "Another",
+    },
     ("POST", f"{SCRIPT_PATH}/subdomain"): {"enabled": True},
     ("PATCH", f"{SCRIPT_PATH}/script-settings"): {"logpush": False},
     ("POST", f"{SCRIPT_PATH}/deployments"): {

@@ -41,6 +41,7 @@ RANDOM_EXAMPLES_OF_STARTING = 3
 STARTING_TAGS = {"uploads", "secrets"}
 # What asks the node that has the data: there is none here, and the answer 503 is what can be seen.
 DATA_TAGS = {"kv data", "d1 data", "r2 data", "queues data", "durable objects data"}
+DATA_TAGS |= {"workflows data"}
 REACHED_AT_LEAST = 0.8
 
 

@@ -62,6 +62,7 @@ def test_from_a_rule_to_its_end(ada: TestClient, session: Session) -> None:
         ("rules", RULE | {"threshold": "nan"}, "threshold", "more than 0 and at most 100"),
         ("rules", RULE | {"threshold": "101"}, "threshold", "more than 0 and at most 100"),
         ("rules", RULE | {"kind": "p95", "script": "none"}, "script", "does not exist"),
+        ("rules", RULE | {"kind": "queue_age", "queue": "none"}, "queue", "does not exist"),
         ("destinations", HOOK | {"address": "ftp://x"}, "address", "looks like https://"),
         ("destinations", HOOK | {"destination_name": ""}, "destination_name", "Give it a name"),
     ],

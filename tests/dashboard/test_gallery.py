@@ -35,6 +35,7 @@ def test_every_folder_is_a_template() -> None:
         "counter",
         "guestbook",
         "queue",
+        "checkout",
     ]
 
 
@@ -58,7 +59,7 @@ def test_what_needs_no_package_is_uploaded_as_it_is_written() -> None:
 
 @pytest.mark.parametrize(
     ("search", "found"),
-    [("", 18), ("HONO json", 1), ("hono", 2), ("web pages cookie", 1), ("nothing like it", 0)],
+    [("", 19), ("HONO json", 1), ("hono", 2), ("web pages cookie", 1), ("nothing like it", 0)],
 )
 def test_the_search_looks_at_every_word(search: str, found: int) -> None:
     assert len([template for template in ALL if template.matches(search)]) == found

@@ -36,7 +36,7 @@ def busy(
             "host": "h",
             "method": "GET",
             "path": "/",
-            "status": 200,
+            "status": 500 if outcome == "exception" else 200,
             "outcome": outcome,
             "duration_us": ms * 1000,
             "bytes_in": 1,
@@ -67,7 +67,9 @@ def test_figures_and_tables(ada: TestClient) -> None:
         assert "<dd>4.95 %</dd>" in page
         assert "<dd>1,234 ms</dd>" in page
         assert "5.0 MB" in page
-        assert page.count("<tbody>") == 5
+        assert page.count("<tbody>") == 6
+        assert '<th scope="row">500</th>' in page
+        assert "4.95 %</td>" in page
         assert "edge-1" in page
     assert "<dd>0</dd>" in ada.get("/workers/quiet/metrics").text
     assert ada.get("/workers/nothing/metrics").status_code == 404
@@ -85,6 +87,8 @@ def test_sums_over_time(session: Session, account: Account) -> None:
         assert (whole.cpu_ms, whole.memory_bytes, whole.bytes_out) == (1234, 5_000_000, 1010)
         assert whole.quantile_ms(0.5) == pytest.approx(50, rel=0.13)
         assert whole.quantile_ms(0.99) == pytest.approx(99, rel=0.13)
+        assert metrics.by_status(session, Scope([script.id]), span) == {200: 96, 500: 5}
+        assert metrics.by_status(session, Scope([script.id], "1111"), span) == {200: 47, 500: 3}
     versions = metrics.by_version(session, Scope([script.id]), RANGES["hour"])
     assert {name: sums.requests for name, sums in versions.items()} == {
         "11111111-aaaa": 50,

@@ -17,7 +17,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.deployments import service as deployments
 from api.invocations import partitions
-from api.invocations.models import invocations, measures, rollups
+from api.invocations.models import invocations, measures, operations, rollups
 from api.logs.models import log_events
 from api.scripts import service as scripts
 
@@ -215,9 +215,18 @@ def test_usage_is_shown_and_taken_along(ada: TestClient, session: Session, shop:
     row = {**shared, "outcome": "ok", "bucket": 1, **counted, "bytes_out": 2_000_000}
     session.execute(insert(rollups).values(row))
     session.execute(insert(measures).values({**shared, "cpu_ms": 77, "memory_bytes": 1}))
+    stored = {"script_id": shop, "node_id": "n", "day": now().date(), "kind": "r2"}
+    session.execute(insert(operations).values({**stored, "reads": 4321, "writes": 8}))
     session.commit()
     page = ada.get("/usage").text
-    for words in ("1,234", "77 ms", "9,000 ms", "2.0 MB", "are not counted yet"):
+    for words in (
+        "1,234",
+        "77 ms",
+        "9,000 ms",
+        "2.0 MB",
+        "4,321 / 8",
+        "Storage is what Workers did",
+    ):
         assert words in page
     (used,) = csv.DictReader(io.StringIO(ada.get("/usage/export/csv").text))
     assert (used["script"], used["requests"], used["egress_bytes"]) == ("shop", "1234", "2000000")

@@ -3,14 +3,19 @@
 import re
 from collections.abc import Callable
 
+import pytest
+from botocore.config import Config
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.accounts.models import Account
 from api.deployments.models import Rollout
-from api.targets import service as targets
+from api.scripts.models import Script
+from api.settings import settings
+from api.targets import access, service as targets
 from api.targets.models import LambdaFunction, LambdaTarget
+from tests.edge.nodes import free_port
 
 ROLE = "arn:aws:iam::123456789012:role/worker"
 FORM = {"name": "aws", "region": "eu-central-1", "role_arn": ROLE}
@@ -85,6 +90,32 @@ def test_what_cannot_run_there_is_refused_before_a_push(
     assert refused.status_code == 422
     assert "HTMLRewriter: Lambda" in refused.text
     assert session.scalars(select(Rollout)).all() == []
+
+
+def test_the_tab_stays_marked_and_logs_that_aws_refuses_are_told(
+    ada: TestClient,
+    session: Session,
+    deploy: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = added(ada, session, access_key_id="AKIAAAAAAAAAAAAAAAAA", secret_access_key="s")
+    deploy("shop", "new HTMLRewriter()")
+    refused = ada.post(f"/workers/shop/targets/{target.id}/choose").text
+    current = '<a href="/workers/shop/{}" aria-current="page">'
+    assert current.format("targets") in refused
+    address = f"/workers/shop/logs/on/{target.id}"
+    assert ada.get(address).status_code == 404, "it has no function yet"
+    assert address not in ada.get("/workers/shop/logs").text
+    script_id = session.scalars(select(Script.id)).one()
+    targets.placed(session, target.id, script_id, "skerry-shop", "https://x.lambda-url.eu.on.aws/")
+    session.commit()
+    assert address in ada.get("/workers/shop/logs").text
+    monkeypatch.setattr(settings(), "aws_endpoint_url", f"http://127.0.0.1:{free_port()}")
+    once = access._CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    monkeypatch.setattr(access, "_CONFIG", once)
+    page = ada.get(address).text
+    assert "AWS could not be reached from the control plane." in page
+    assert current.format("logs") in page
 
 
 def test_drift_is_shown(

@@ -42,6 +42,8 @@ class Bundle:
     """`limits.cpu_ms` of the version."""
     objects: list[Json] = field(default_factory=list)
     """Classes with Durable Objects, as the control plane sends them."""
+    workflows: list[Json] = field(default_factory=list)
+    """The same of its workflows."""
     observability: Json | None = None
     """What of it is stored, as the control plane sends it."""
     scaling: Json | None = None
@@ -86,6 +88,7 @@ class Bundle:
             "script_name": "my-app",
             "cpu_ms": self.cpu_ms,
             "objects": self.objects,
+            "workflows": self.workflows,
             "observability": self.observability,
             "assets": {"manifest": digest_of(self.manifest()), "config": self.assets_config}
             if self.assets is not None

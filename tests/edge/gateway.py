@@ -76,6 +76,7 @@ class EnrolledNode:
     agent_url: str
     token: str
     push_key: str
+    door_port: int = 0
     generation: int = 0
     slots: dict[str, Json] = field(default_factory=dict)
     reports: list[Json] = field(default_factory=list)
@@ -183,10 +184,11 @@ class Gateway:
         name: str,
         bundle: Bundle | None,
         hostnames: list[str] | None = None,
+        function: Json | None = None,
     ) -> Json:
         """Record a new desired state for one script on one node; sends nothing."""
         node.generation += 1
-        decided = slot(name, node.generation, bundle, hostnames)
+        decided = {**slot(name, node.generation, bundle, hostnames), "function": function}
         node.slots[str(decided["script_id"])] = decided
         if bundle:
             self.files |= bundle.files()
@@ -285,6 +287,7 @@ class _Requests(BaseHTTPRequestHandler):
             "timings",
             "measures",
             "points",
+            "operations",
             "lost",
         }, batch
         node.sent.append(identity)
@@ -329,7 +332,12 @@ class _Requests(BaseHTTPRequestHandler):
             since = int(parse_qs(query)["since"][0])
             newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]
             newer.sort(key=lambda one: int(str(one["generation"])))
-            return 200, {"generation": node.generation, "slots": newer}
+            others = [
+                {"id": one.node_id, "host": "127.0.0.1", "port": one.door_port}
+                for one in self.control.nodes.values()
+                if one is not node and one.door_port
+            ]
+            return 200, {"generation": node.generation, "slots": newer, "nodes": others}
         if path.startswith("/edge/v1/modules"):
             time.sleep(self.control.slow_seconds)
             return self._modules(path.removeprefix("/edge/v1/modules"), body)
@@ -356,16 +364,15 @@ class _Requests(BaseHTTPRequestHandler):
         public_key = csr.public_key()
         assert isinstance(public_key, ec.EllipticCurvePublicKey)
         node = EnrolledNode(
-            node_id=str(uuid.uuid4()),
+            node_id=uuid.uuid4().hex,
             name=str(request["name"]),
             agent_url=str(request["agent_url"]),
             token=secrets.token_urlsafe(32),
             push_key=secrets.token_urlsafe(32),
         )
         self.control.nodes[node.name] = node
-        certificate = self.control.authority.sign(
-            node.name, public_key, f"{node.node_id}.node.skerry"
-        )
+        name = f"{node.node_id}.node.skerry"
+        certificate = self.control.authority.sign(name, public_key, name)
         return 201, {
             "node_id": node.node_id,
             "token": node.token,
@@ -383,10 +390,13 @@ class _Requests(BaseHTTPRequestHandler):
             "runtime_compatibility_date",
             "sandbox",
             "agent_url",
+            "door_port",
+            "bucket",
             "slots",
             "runs",
             "condition",
         }, report
+        node.door_port = int(str(report["door_port"]))
         entries = report["slots"]
         assert isinstance(entries, list)
         for entry in entries:

@@ -164,9 +164,15 @@ class TestNode:
     def enrolled(self) -> EnrolledNode:
         return self.gateway.nodes[self.name]
 
-    def deploy(self, name: str, bundle: Bundle | None, hostnames: list[str] | None = None) -> Json:
+    def deploy(
+        self,
+        name: str,
+        bundle: Bundle | None,
+        hostnames: list[str] | None = None,
+        function: Json | None = None,
+    ) -> Json:
         """Decide and push; answers the node's word on this slot."""
-        decided = self.gateway.decide(self.enrolled, name, bundle, hostnames)
+        decided = self.gateway.decide(self.enrolled, name, bundle, hostnames, function)
         answer = self.gateway.push(self.enrolled, decided, files=bundle.files() if bundle else None)
         slots = answer["slots"]
         assert isinstance(slots, list)

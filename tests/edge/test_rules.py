@@ -102,9 +102,9 @@ def test_cell_numbers_are_never_given_twice(state: State) -> None:
 def test_the_newer_decision_gets_a_contested_hostname() -> None:
     old, new = desired("1", 1, "x.test", "y.test"), desired("2", 2, "x.test")
     for order in ([slot(old, 0), slot(new, 1)], [slot(new, 1), slot(old, 0)]):
-        assert hosts(order) == {"x.test": 1, "y.test": 0}
+        assert hosts(order) == {"x.test": "s1", "y.test": "s0"}
     gone = desired("2", 3, "x.test", deployed=False)
-    assert hosts([slot(old, 0), slot(gone, 1)]) == {"x.test": 0, "y.test": 0}
+    assert hosts([slot(old, 0), slot(gone, 1)]) == {"x.test": "s0", "y.test": "s0"}
 
 
 def test_backends_are_declared_for_every_slot() -> None:

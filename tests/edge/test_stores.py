@@ -267,3 +267,61 @@ def test_a_query_that_never_ends_is_ended_and_stalls_no_other_kind(node: TestNod
         node.enrolled, "POST", target, json.dumps({"sql": SPIN}).encode()
     )
     assert (status, headers["x-skerry-outcome"]) == (503, "exceeded_cpu")
+
+
+EVERY = """
+export default {
+  async fetch(request, { KV, D1, R2, Q }) {
+    await KV.put("a", "1");
+    await KV.get("a");
+    await KV.get(["a", "b"]);
+    await KV.list();
+    await KV.delete("a");
+    await D1.exec("CREATE TABLE IF NOT EXISTS t (n)");
+    await D1.batch([1, 2, 3].map((n) => D1.prepare("INSERT INTO t VALUES (?)").bind(n)));
+    await D1.prepare("SELECT * FROM t").all();
+    await R2.put("o", "x");
+    await (await R2.get("o")).text();
+    await R2.head("o");
+    await R2.list();
+    await R2.delete("o");
+    await Q.send(1);
+    await Q.sendBatch([{ body: 2 }, { body: 3 }]);
+    return new Response("done");
+  },
+};
+"""
+
+
+def test_what_a_script_does_is_counted(node: TestNode) -> None:
+    bindings: list[Json] = [
+        {"name": "KV", "type": "kv_namespace", "namespace_id": "counted"},
+        {"name": "D1", "type": "d1", "id": "counted"},
+        {"name": "R2", "type": "r2_bucket", "bucket_name": "counted"},
+        {"name": "Q", "type": "queue", "queue_name": "counted"},
+    ]
+    script = node.deploy("every", Bundle(EVERY, bindings=bindings))
+    assert script["state"] == "live"
+    # Of the control plane, which is no script; nor does it get to be one by saying so.
+    ask(node, "PUT", "/x?urlencoded=true", b"x", namespace="counted")
+    visits = 3
+    for _ in range(visits):
+        assert node.visit("every", "/").text == "done"
+
+    def counted() -> dict[str, tuple[int, int]]:
+        sums: dict[str, tuple[int, int]] = {}
+        for batch in list(node.enrolled.batches.values()):
+            for _, script_id, kind, reads, writes in batch["operations"]:  # type: ignore[attr-defined]
+                before = sums.get(kind, (0, 0))
+                if script_id == script["script_id"]:
+                    sums[kind] = (before[0] + reads, before[1] + writes)
+        return sums
+
+    expected = {"kv": (4, 2), "r2": (3, 2), "queues": (0, 3)}
+    until(lambda: len(counted()) == 4 and counted()["queues"][1] >= 9, 15, "it is told")
+    found = counted()
+    reads, writes = found.pop("d1")
+    assert reads >= 3 + 6 + 9
+    assert writes >= 9
+    assert found == {kind: (r * visits, w * visits) for kind, (r, w) in expected.items()}
+    assert not [line for line in node.events("log_line") if "skerry-operations" in str(line)]

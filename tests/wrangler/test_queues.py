@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.cast import Tenant
+from tests.platform import Platform
 from tests.wrangler.conftest import Project, Wrangler
 
 pytestmark = pytest.mark.xdist_group("wrangler")
@@ -177,3 +179,44 @@ def test_a_queue_that_is_not_there(newest: Wrangler, project: Project) -> None:
     send(project, "kept")
     path = f"queues/{queue_id(project, 'never-made')}/metrics"
     assert project.platform.api.result("GET", path)["backlog_count"] == 1
+
+
+def test_a_queue_that_fills_up_is_told(platform: Platform) -> None:
+    """Its store is asked by the running worker; what waits there fires, what is purged is resolved."""
+    api = platform.api
+    one = f"queues/{api.result('POST', 'queues', json={'queue_name': 'filling'})['queue_id']}"
+    api.result("POST", "queues", json={"queue_name": "calm"})
+    rules = [
+        api.result(
+            "POST",
+            "skerry/alerts/rules",
+            json={"name": f"{kind} {queue}", "kind": kind, "threshold": limit, "queue": queue},
+        )["id"]
+        for kind, limit in (("queue_backlog", 3), ("queue_age", 0.001))
+        for queue in ("filling", None)
+    ]
+    for body in ("a", "b", "c"):
+        api.result("POST", f"{one}/messages", json={"body": body})
+    told = _alerts_of(api, rules, "firing")
+    assert {alert["subject"] for alert in told} == {"filling"}
+    assert any("3 messages wait in the queue filling" in alert["summary"] for alert in told)
+    api.result("POST", f"{one}/purge", json={"delete_messages_permanently": True})
+    _alerts_of(api, rules, "resolved")
+    api.result("DELETE", one)
+    # What was about this queue alone went with it.
+    left = [one["id"] for one in api.result("GET", "skerry/alerts/rules") if one["id"] in rules]
+    assert sorted(left) == sorted([rules[1], rules[3]])
+    for rule in left:
+        api.result("DELETE", f"skerry/alerts/rules/{rule}")
+
+
+def _alerts_of(api: Tenant, rules: list[str], state: str) -> list[dict[str, Any]]:
+    """One of each of these rules, as soon as beat and worker made it so."""
+    deadline = time.monotonic() + 90
+    while True:
+        listed = api.result("GET", "skerry/alerts?per_page=50")
+        found = [one for one in listed if one["rule_id"] in rules]
+        if [one["state"] for one in found] == [state] * len(rules):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)

@@ -4,27 +4,31 @@ Every step first reads what is there and then does what is missing. So a push th
 resumed where it was, and one that is made again changes nothing.
 """
 
-import base64
 import hashlib
 import json
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api import sealing
 from api.db import transaction
+from api.deployments import flows
 from api.deployments.rollouts import LambdaPush, SlotReport
 from api.settings import settings
-from api.targets import parity, service as targets, words
+from api.targets import credentials, parity, remote, service as targets, words
 from api.targets.access import client
-from api.versions import service as versions
 from api.versions.models import Version
-from edge.lambda_zip import HANDLER, KEY_VARIABLE, pack
-from edge.spec import Spec, SpecError, read_spec
+from edge.lambda_zip import (
+    CREDENTIAL_VARIABLE,
+    FRONT_VARIABLE,
+    HANDLER,
+    KEY_VARIABLE,
+    URL_VARIABLE,
+)
+from edge.spec import SpecError
 from worker.targets import TargetUnreachable
+from worker.targets.packages import Package, packages_of
 
 log = structlog.get_logger()
 
@@ -46,21 +50,6 @@ PROBE = {"skerry": "probe"}
 
 class Refusal(Exception):  # noqa: N818 - what a rollout fails with
     """A sentence for people: why this target cannot have this deployment."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """One version, packed for this target."""
-
-    version_id: str
-    number: int
-    percentage: int
-    zip: bytes
-    key: str
-
-    @property
-    def code_sha256(self) -> str:
-        return base64.b64encode(hashlib.sha256(self.zip).digest()).decode()
 
 
 def put(push: LambdaPush) -> tuple[int, list[SlotReport]]:
@@ -87,12 +76,12 @@ def describe(push: LambdaPush) -> list[str]:
     found = function.found()
     if found is None:
         return ["The function is gone."]
-    return function.drift(_packages(push))
+    return function.drift(packages_of(push, credentials.in_use))
 
 
 def _place(push: LambdaPush) -> None:
     _check(push)
-    packages = _packages(push)
+    packages = packages_of(push, credentials.for_push)
     function = Function(push)
     function.check_owner()
     numbers = {package.version_id: function.published(package) for package in packages}
@@ -102,8 +91,13 @@ def _place(push: LambdaPush) -> None:
     url = function.reach()
     function.keep_logs()
     function.prune(set(numbers.values()))
+    script_id = push.slot["script_id"]
+    secrets = [one.credential for one in packages]
     with transaction() as session:
-        targets.placed(session, push.target_id, push.slot["script_id"], function.name, url)
+        moved = targets.placed(session, push.target_id, script_id, function.name, url)
+        credentials.placed(session, push.target_id, script_id, secrets)
+    if moved:
+        flows.tell_nodes(push.slot["account_id"], push.slot["name"])
 
 
 def _check(push: LambdaPush) -> None:
@@ -122,29 +116,7 @@ def _withdraw(push: LambdaPush) -> None:
         function.remove()
     with transaction() as session:
         targets.withdrawn(session, push.target_id, push.slot["script_id"])
-
-
-def _packages(push: LambdaPush) -> list[Package]:
-    return [
-        Package(
-            version_id=version["version_id"],
-            number=version["number"],
-            percentage=version["percentage"],
-            zip=pack(spec := read_spec(version["spec"]), _files(spec), key := _key(version)),
-            key=base64.b64encode(key).decode(),
-        )
-        for version in push.slot["versions"]
-    ]
-
-
-def _files(spec: Spec) -> dict[str, bytes]:
-    with transaction() as session:
-        return {digest: versions.content(session, digest) for digest in spec.digests()}
-
-
-def _key(version: dict[str, Any]) -> bytes:
-    """What the version's secrets are sealed with: always the same, so that its ZIP is too."""
-    return sealing.sign(f"lambda {version['version_id']}")
+        credentials.revoke(session, push.target_id, push.slot["script_id"])
 
 
 class Function:
@@ -219,13 +191,22 @@ class Function:
         return f"{package.version_id} {digest[:16]}"
 
     def _configuration(self, package: Package) -> dict[str, Any]:
+        variables = {
+            KEY_VARIABLE: package.key,
+            FRONT_VARIABLE: targets.front_secret(self.push.slot["script_id"]),
+        }
+        if package.credential:
+            variables |= {
+                URL_VARIABLE: remote.address(),
+                CREDENTIAL_VARIABLE: package.credential,
+            }
         return {
             "Role": self.push.role_arn,
             "Handler": HANDLER,
             "Runtime": RUNTIME,
             "Timeout": self.push.timeout_seconds,
             "MemorySize": self.push.memory_mib,
-            "Environment": {"Variables": {KEY_VARIABLE: package.key}},
+            "Environment": {"Variables": variables},
         }
 
     def _create(self, package: Package) -> None:

@@ -31,6 +31,7 @@ from edge.runtime import (
     objects,
     points,
     reach,
+    workflows,
 )
 from edge.runtime.binary import Runtime
 from edge.runtime.callees import Entrance
@@ -80,7 +81,8 @@ def _ours() -> bytes:
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     builders += [Path(caching.__file__), Path(callees.__file__)]
     builders += [Path(objects.__file__), Path(points.__file__), Path(network.__file__)]
-    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js")
+    builders += [Path(workflows.__file__)]
+    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js")
     scripts = [PLATFORM_FILES / name for name in own]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
@@ -256,6 +258,7 @@ class Cell:
         doors: bool = True,
         locks: Sequence[int] = (),
         own_network: bool = False,
+        network: bool = False,
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
@@ -289,6 +292,7 @@ class Cell:
                     doors=doors,
                     locks=locks,
                     own_network=own_network,
+                    network=network,
                 )
         finally:
             os.close(writing_end)
@@ -336,11 +340,14 @@ class Cell:
         """The limit that ended its newest process, None while it runs or when none did."""
         return self._killed_for
 
-    def rest(self) -> None:
-        """End the process at once: it does nothing, and nobody is connected."""
+    def rest(self, last: signal.Signals = signal.SIGKILL) -> None:
+        """End the process, which is stopped: it does nothing, and nobody is connected. At once, or as it
+        ends when it is asked to with another signal."""
         if self.process and not self.process.ended:
             self.rested = True
-            self.process.send(signal.SIGKILL)
+            self.process.send(last)
+            if last is not signal.SIGKILL:
+                self.process.send(signal.SIGCONT)
 
     def ended_for(self) -> Outcome | None:
         """Which limit ended the process, None when none did."""

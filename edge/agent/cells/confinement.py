@@ -20,6 +20,22 @@ from edge.runtime.config import Door
 from edge.runtime.network import Network
 from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
 
+# The node's network, names and authorities.
+NETWORK = [
+    "--share-net",
+    *(
+        word
+        for path in (
+            "/etc/resolv.conf",
+            "/etc/hosts",
+            "/etc/nsswitch.conf",
+            "/etc/ssl",
+            "/usr/share/ca-certificates",
+        )
+        for word in ("--ro-bind-try", path, path)
+    ),
+]
+
 # bubblewrap tells its child's pid as soon as it has forked.
 INFO_SECONDS = 10.0
 
@@ -96,9 +112,11 @@ class Confinement:
         doors: bool = True,
         locks: Sequence[int] = (),
         own_network: bool = False,
+        network: bool = False,
     ) -> Process:
-        """Start workerd on these sockets; without `doors` it can ask nobody. `locks` are descriptors
-        that are open for as long as it lives. The process answered is workerd itself."""
+        """Start workerd on these sockets; without `doors` it can ask nobody, unless it has the node's
+        `network`, which no script's cell ever has. `locks` are descriptors that are open for as long as
+        it lives. The process answered is workerd itself."""
         sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
         passed = [config, *listeners.values(), *locks]
         node = self.paths.root
@@ -119,6 +137,7 @@ class Confinement:
             readable, writable = os.pipe()
             try:
                 options = [*self._options(role, writable, doors), *self._mounted(mounts)]
+                options += NETWORK if network else []
                 command = self.sandbox.serve(uid, [*options, *plug.options], config, *sockets)
                 command = [*self._mounting(mounts), *command]
                 process = Process.start(

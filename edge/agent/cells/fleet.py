@@ -23,7 +23,7 @@ from edge.agent.processes import Process
 from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.agent.state import CellRecord, Slot, State
-from edge.agent.stores.owned import KIND, Owned
+from edge.agent.stores.owned import Owned
 from edge.agent.stores.stores import Stores
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
@@ -323,7 +323,8 @@ class Fleet:
 
     async def _run(self, cell: Cell, version: Version, build: Build) -> Process:
         script_id = cell.record.script_id
-        taken = self._owned.taken(_account(build), script_id, build.spec.owned())
+        spec = build.spec
+        taken = self._owned.taken(_account(build), script_id, spec.owned(), spec.aliases())
         async with cell.starting, taken as locks, self._starts:
             if cell.closed():
                 raise StartError("The cell was replaced before it started.")
@@ -399,12 +400,11 @@ class Fleet:
         """The way to each kind of store that the script needs. Raises StartError."""
         kinds, elsewhere = kinds_of(spec), slot.desired.data_node
         kept = sorted(kind for kind in kinds if KINDS[kind].kept)
-        if spec.owned():
-            kept.append(KIND)
-        if kept and elsewhere:
+        bucket = self._settings.bucket.url if self._settings.bucket else None
+        if kept and elsewhere and (not bucket or bucket != slot.desired.data_bucket):
             raise StartError(
-                f"This script binds storage ({', '.join(kept)}), and its account's data is "
-                f"on {elsewhere}. Several nodes need a bucket for that, which Skerry cannot use yet."
+                f"This script binds storage ({', '.join(kept)}), and its account's data is on {elsewhere}. "
+                "Several nodes need one bucket for that (SKERRY_BUCKET), the same on all of them."
             )
         account_id = slot.desired.account_id
         if spec.main_module:

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from edge.agent.front.template import word
+from edge.agent.front.template import FUNCTIONS, word
 
 ANSWER_SECONDS = 10.0
 
@@ -58,17 +58,17 @@ class Admin:
         return int(info.get("Pid", 0)), int(info.get("DroppedLogs", 0))
 
     async def servers(self) -> dict[tuple[str, str], int]:
-        """Administrative state by (slot, server): 0 is ready, a bit of 0x01 or 0x08 is maint or
+        """Administrative state by (slot, server), of all slots: 0 is ready, a bit of 0x01 or 0x08 is maint or
         drain set by us."""
         found: dict[tuple[str, str], int] = {}
         for line in (await self.ask("show servers state")).splitlines():
             fields = line.split()
-            if len(fields) > 6 and fields[0].isdigit():
+            if len(fields) > 6 and fields[0].isdigit() and fields[1] != FUNCTIONS:
                 found[fields[1], fields[3]] = int(fields[6])
         return found
 
-    async def hosts(self, map_file: Path) -> dict[str, str]:
-        """The host map as HAProxy has it."""
+    async def map(self, map_file: Path) -> dict[str, str]:
+        """A map as HAProxy has it."""
         answer = await self.ask(f"show map {word(map_file)}")
         entries = (line.split() for line in answer.splitlines())
         return {entry[1]: entry[2] for entry in entries if len(entry) == 3}

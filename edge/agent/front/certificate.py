@@ -1,5 +1,5 @@
-"""The certificate the front shows where no other fits: the one it is given, else one that it makes itself
-and nobody trusts."""
+"""The certificates that the front shows: where no other fits the one it is given, else one that it makes
+itself and nobody trusts; to other nodes the node's own."""
 
 import datetime
 import os
@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from edge.agent.credential import Credential
+from edge.agent.front.template import FrontFiles
 from edge.agent.sealing import write_private
 from edge.agent.settings import SettingsError
 
@@ -47,6 +49,24 @@ def ensure_default_certificate(path: Path, environ: Mapping[str, str] = os.envir
         serialization.NoEncryption(),
     )
     write_private(path, certificate.public_bytes(serialization.Encoding.PEM) + private)
+
+
+def write_door_files(files: FrontFiles, credential: Credential | None) -> bool:
+    """What the front shows other nodes, and whom it trusts of them; answers whether that is new."""
+    if credential is None:
+        return False
+    wanted = {
+        files.authority: credential.ca.encode(),
+        files.door_certificate: (credential.certificate + credential.key).encode(),
+    }
+    new = {
+        path: content
+        for path, content in wanted.items()
+        if not path.exists() or path.read_bytes() != content
+    }
+    for path, content in new.items():
+        write_private(path, content)
+    return bool(new)
 
 
 def _read(given: Path) -> bytes:

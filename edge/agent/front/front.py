@@ -10,9 +10,10 @@ import structlog
 
 from edge.agent.front.admin import Admin, AdminError
 from edge.agent.front.template import (
+    HOMES,
     SERVER_OPTIONS,
     FrontFiles,
-    hosts_text,
+    map_text,
     slot_name,
     slots_text,
     word,
@@ -37,11 +38,24 @@ class Table:
 
     servers: dict[int, dict[str, Path]] = field(default_factory=dict)
     """Socket by cell name by slot number: the cells that take new requests."""
-    hosts: dict[str, int] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """The backend by hostname, see `deployer.hosts`."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """Address and port of the other nodes' doors, with a slash between, by the node's id."""
     held: set[str] = field(default_factory=set)
     """Cells that cannot be started now: their visitors get a 503 at once."""
     leaving: set[str] = field(default_factory=set)
     """Cells that drain; no comparison may touch them."""
+    functions: dict[int, str] = field(default_factory=dict)
+    """What answers while no cell of a slot can, as backups.py writes it."""
+
+    def fallbacks(self) -> dict[str, str]:
+        """The functions that answer now, by the name of their slot."""
+        return {
+            slot_name(number): function
+            for number, function in self.functions.items()
+            if not self.servers.get(number, {}).keys() - self.held
+        }
 
 
 class Front:
@@ -51,14 +65,26 @@ class Front:
         self._slots = slots
         self._table = Table()
         self._lock = asyncio.Lock()
+        self._fallbacks: dict[str, str] = {}
+        """As HAProxy was told."""
 
     def load(
-        self, servers: dict[int, dict[str, Path]], hosts: dict[str, int], leaving: set[str]
+        self,
+        servers: dict[int, dict[str, Path]],
+        hosts: dict[str, str],
+        leaving: set[str],
+        functions: dict[int, str],
     ) -> None:
-        """Set the whole table and write it, before HAProxy is started or compared."""
-        self._table = Table(servers=servers, hosts=hosts, leaving=leaving)
+        """Set the whole table and write it, before HAProxy is started or compared. Where other nodes
+        are is known from the file: the control plane may be away."""
+        homes = _read_map(self._files.homes)
+        self._table = Table(
+            servers=servers, hosts=hosts, homes=homes, leaving=leaving, functions=functions
+        )
         self._write_slots()
-        self._write_hosts()
+        self._write_maps()
+        self._fallbacks = self._table.fallbacks()
+        _replace(self._files.functions, map_text(self._fallbacks))
 
     async def add(self, number: int, cell: str, socket: Path) -> None:
         """Make a cell known; `exchange` sends requests to it. Raises FrontRefusedError, and then
@@ -81,12 +107,14 @@ class Front:
             server = slot_name(number)
             draining = [f"set server {server}/{one} state drain" for one in before]
             await self._tell(f"enable server {server}/{cell}", *draining)
+            await self._fall_back()
 
     async def drain(self, number: int, cell: str) -> None:
         """No new request goes to this cell; what it has begun goes on."""
         async with self._lock:
             self._leave(number, [cell])
             await self._tell(f"set server {slot_name(number)}/{cell} state drain")
+            await self._fall_back()
 
     def _leave(self, number: int, cells: Collection[str]) -> None:
         self._table.leaving.update(cells)
@@ -123,6 +151,8 @@ class Front:
         async with self._lock:
             self._table.held.add(cell)
             self._write_slots()
+            # First: between the two, visitors would see the page for nobody.
+            await self._fall_back()
             await self._tell(
                 f"set server {server} state maint", f"shutdown sessions server {server}"
             )
@@ -133,15 +163,37 @@ class Front:
                 self._table.held.discard(cell)
                 self._write_slots()
                 await self._tell(f"set server {slot_name(number)}/{cell} state ready")
+                await self._fall_back()
 
-    async def route(self, hosts: dict[str, int]) -> None:
-        """Make exactly these hostnames lead to these slots."""
+    async def back_up(self, functions: dict[int, str]) -> None:
+        """Have exactly these functions answer for slots without a cell that could."""
+        async with self._lock:
+            self._table.functions = functions
+            await self._fall_back()
+
+    async def _fall_back(self) -> None:
+        before, self._fallbacks = self._fallbacks, self._table.fallbacks()
+        if before == self._fallbacks:
+            return
+        _replace(self._files.functions, map_text(self._fallbacks))
+        await self._tell_map(self._files.functions, before, self._fallbacks)
+        log.info("front_fell_back", slots=sorted(self._fallbacks))
+
+    async def route(self, hosts: dict[str, str]) -> None:
+        """Make exactly these hostnames lead to these backends."""
         async with self._lock:
             before, self._table.hosts = self._table.hosts, hosts
-            if before == hosts:
-                return
-            self._write_hosts()
-            await self._tell_hosts({host: slot_name(slot) for host, slot in before.items()})
+            if before != hosts:
+                self._write_maps()
+                await self._tell_map(self._files.hosts, before, hosts)
+
+    async def know(self, homes: dict[str, str]) -> None:
+        """Make exactly these nodes the ones that are forwarded to and accepted at the door."""
+        async with self._lock:
+            before, self._table.homes = self._table.homes, homes
+            if before != homes:
+                self._write_maps()
+                await self._tell_map(self._files.homes, before, homes)
 
     async def dropped_lines(self) -> int:
         """How many lines of its log HAProxy could not write since this was asked the last time."""
@@ -167,7 +219,8 @@ class Front:
         async with self._lock:
             try:
                 repairs = await self._repair_servers()
-                repairs += await self._tell_hosts(await self._admin.hosts(self._files.hosts))
+                for path, wanted in self._maps():
+                    repairs += await self._tell_map(path, await self._admin.map(path), wanted)
             except AdminError as error:
                 log.warning("front_compare_failed", reason=str(error))
                 return 0
@@ -176,7 +229,9 @@ class Front:
         return repairs
 
     async def _repair_servers(self) -> int:
-        found = await self._admin.servers()
+        found = {
+            one: state for one, state in (await self._admin.servers()).items() if one[0] != HOMES
+        }
         wanted = {
             (slot_name(number), cell): (number, socket)
             for number, cells in self._table.servers.items()
@@ -214,16 +269,22 @@ class Front:
             return True  # it starts again from files that do not have the server
         return "deleted" in answer or "No such" in answer
 
-    async def _tell_hosts(self, before: dict[str, str]) -> int:
-        """Change the map in HAProxy from what it has to what it should have."""
-        wanted = {host: slot_name(number) for host, number in self._table.hosts.items()}
-        path = word(self._files.hosts)
-        changes = [f"del map {path} {host}" for host in before.keys() - wanted.keys()]
-        for host, slot in wanted.items():
-            if host not in before:
-                changes.append(f"add map {path} {host} {slot}")
-            elif before[host] != slot:
-                changes.append(f"set map {path} {host} {slot}")
+    def _maps(self) -> tuple[tuple[Path, dict[str, str]], ...]:
+        return (
+            (self._files.hosts, self._table.hosts),
+            (self._files.homes, self._table.homes),
+            (self._files.functions, self._fallbacks),
+        )
+
+    async def _tell_map(self, file: Path, before: dict[str, str], wanted: dict[str, str]) -> int:
+        """Change a map in HAProxy from what it has to what it should have."""
+        path = word(file)
+        changes = [f"del map {path} {key}" for key in before.keys() - wanted.keys()]
+        for key, value in wanted.items():
+            if key not in before:
+                changes.append(f"add map {path} {key} {value}")
+            elif before[key] != value:
+                changes.append(f"set map {path} {key} {value}")
         # One line of commands has a limit of one buffer.
         for start in range(0, len(changes), 100):
             await self._tell(*changes[start : start + 100])
@@ -244,13 +305,19 @@ class Front:
         servers = {number: cells.items() for number, cells in self._table.servers.items()}
         _replace(self._files.slots, slots_text(self._slots, servers, self._table.held))
 
-    def _write_hosts(self) -> None:
-        _replace(self._files.hosts, hosts_text(self._table.hosts))
+    def _write_maps(self) -> None:
+        for path, table in self._maps():
+            _replace(path, map_text(table))
 
 
 def _addition(number: int, cell: str, socket: Path) -> str:
     """A server that is added gets no request until it is enabled."""
     return f"add server {slot_name(number)}/{cell} unix@{socket} {SERVER_OPTIONS}"
+
+
+def _read_map(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines() if path.exists() else ()
+    return dict(line.split() for line in lines)
 
 
 def _replace(path: Path, text: str) -> None:

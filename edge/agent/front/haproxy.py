@@ -15,7 +15,7 @@ import structlog
 
 from edge.agent.front.admin import Admin, AdminError, AdminSilentError
 from edge.agent.front.log import FrontLog
-from edge.agent.front.template import HTTP_FD, HTTPS_FD, LOG_FD, FrontFiles
+from edge.agent.front.template import DOOR_FD, HTTP_FD, HTTPS_FD, LOG_FD, FrontFiles
 from edge.agent.processes import Process, node_processes
 
 ROLE = "front"
@@ -112,6 +112,12 @@ class HAProxy:
         else:
             process.send(signal.SIGUSR1)
 
+    def renew(self) -> None:
+        """Have another one start with what the main file says now; this one finishes what it has
+        begun. Visitors who come in between wait."""
+        if self._process:
+            self._process.send(signal.SIGUSR1)
+
     async def stop(self, grace: float) -> None:
         """Finish open requests for `grace` seconds, then end."""
         if self._process:
@@ -140,7 +146,7 @@ class HAProxy:
         return Health.SERVES if serves else Health.LEAVES
 
     async def _start(self) -> None:
-        http, https = (self._listeners[name].fileno() for name in ("http", "https"))
+        http, https, door = (self._listeners[name].fileno() for name in ("http", "https", "door"))
         said = self._files.folder / "haproxy.log"
         with said.open("wb") as output, self._log.writing_end() as lines:
             process = Process.start(
@@ -154,12 +160,13 @@ class HAProxy:
                 ],
                 node=self._node,
                 role=self._role(),
-                pass_fds=[http, https, lines],
+                pass_fds=[http, https, door, lines],
                 output=output.fileno(),
                 descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 environ={
                     HTTP_FD: str(http),
                     HTTPS_FD: str(https),
+                    DOOR_FD: str(door),
                     LOG_FD: str(lines),
                     "PATH": PATH,
                 },

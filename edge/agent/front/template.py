@@ -11,8 +11,15 @@ PAGES = Path(__file__).parent / "pages"
 # Environment variables that carry the numbers of the inherited listening descriptors.
 HTTP_FD = "SKERRY_HTTP_FD"
 HTTPS_FD = "SKERRY_HTTPS_FD"
+# Of other nodes, for scripts that run on this one alone.
+DOOR_FD = "SKERRY_DOOR_FD"
 # Likewise the pipe into which the front writes a line per request: see front/log.py.
 LOG_FD = "SKERRY_LOG_FD"
+
+# Of the host map's entries that lead to another node, and the backend that goes there.
+HOME_PREFIX, HOMES = "to-", "homes"
+# The backend that leads to functions in a cloud; all others are slots.
+FUNCTIONS = "functions"
 
 # A write of at most so many bytes goes into a pipe whole or not at all (PIPE_BUF).
 LOG_LINE_BYTES = 4096
@@ -23,7 +30,7 @@ LOG_FIELDS = {
     "slot": "%[var(txn.slot)]",
     "cell": "%s",
     "ray": "%[var(txn.ray)]",
-    "client": "%[src]",
+    "client": "%[var(txn.client)]",
     "status": "%ST",
     "termination": "%ts",
     "said": "%[var(txn.said)]",
@@ -77,6 +84,26 @@ class FrontFiles:
         return self.folder / "hosts.map"
 
     @property
+    def homes(self) -> Path:
+        return self.folder / "homes.map"
+
+    @property
+    def door_certificate(self) -> Path:
+        """The node's own, with its key: what it shows other nodes. There is none before the node has
+        enrolled."""
+        return self.folder / "door.pem"
+
+    @property
+    def authority(self) -> Path:
+        """The one that signed the certificates of all nodes."""
+        return self.folder / "authority.pem"
+
+    @property
+    def functions(self) -> Path:
+        """By slot, which function in a cloud answers in its place now: see backups.py."""
+        return self.folder / "functions.map"
+
+    @property
     def drops(self) -> Path:
         """HAProxy's pid, and how many lines it could not write, as far as that was counted."""
         return self.folder / "drops"
@@ -99,12 +126,15 @@ def main_text(
     threads: int,
     node_name: str,
     drain_seconds: float,
+    authorities: str,
 ) -> str:
     """Everything that holds until the next start of HAProxy.
 
     The reasons of the numbers (measured): 16 kB buffers answered 502 above 15.5 kB of headers;
     quiet WebSockets and event streams must live; `retry-on` must never send a request twice. One
-    that is told to end finishes for as long as an old cell does.
+    that is told to end finishes for as long as an old cell does. A function gets a request of its own
+    connection (`http-reuse safe`): nobody can say when AWS closes one that is kept. `authorities` is
+    a PEM file, or the system's.
     """
     colo = "".join(letter for letter in node_name.upper() if letter.isalnum() or letter in "-_")
     deleted = "\n".join(f"  http-request del-header {name}" for name in _DELETED)
@@ -148,7 +178,9 @@ frontend front
   http-request set-var(txn.ray) uuid(),regsub(-,,g),bytes(0,16)
   http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
   http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
-  http-request set-log-level silent unless {{ var(txn.slot) -m found }}
+  http-request set-var(txn.home) var(txn.slot),regsub(^{HOME_PREFIX},) if {{ var(txn.slot) -m beg {HOME_PREFIX} }}
+  http-request set-log-level silent if !{{ var(txn.slot) -m found }} or {{ var(txn.home) -m found }}
+  http-request set-var(txn.client) src
   http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}
   http-request del-header x-skerry -m beg
   http-request del-header cf-cache-namespace
@@ -170,9 +202,70 @@ frontend front
   http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
   http-response del-header {MARKER_HEADER}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
+  http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
+  use_backend {HOMES} if {{ var(txn.home) -m found }}
+  use_backend {FUNCTIONS} if {{ var(txn.function) -m found }}
   use_backend %[var(txn.slot)]
 
+{_homes_text(files)}
+backend {FUNCTIONS}
+  http-reuse safe
+  http-request set-header X-Skerry-Front %[var(txn.function),field(4,/)]
+  http-request set-header X-Skerry-Host %[req.hdr(host)]
+  http-request set-header X-Skerry-Client %[src]
+  http-request set-header X-Skerry-Scheme %[var(txn.scheme)]
+  http-request set-header X-Skerry-Ray %[req.hdr(cf-ray)]
+  http-request set-header Host %[var(txn.function),field(1,/)]
+  http-request set-dst var(txn.function),field(2,/)
+  http-request set-dst-port var(txn.function),field(3,/)
+  http-response del-header x-amzn -m beg
+  http-response set-header {MARKER_HEADER} 1
+  server function 0.0.0.0:0 ssl verify required ca-file {authorities} sni var(txn.function),field(1,/) maxconn 1000
+
 # {slots} slots are in slots.cfg
+"""
+
+
+def _homes_text(files: FrontFiles) -> str:
+    """To the node that alone runs a script, and from the others if it is this one.
+
+    Both sides show a certificate of the installation's authority: whoever calls checks the name of
+    the node that it means, whoever answers lets in the nodes that it knows and nobody else, so that
+    a node which was removed is out. What the visitor's front says of him is believed then. An
+    answer goes back as the cell gave it, the mark included: the visitor's front makes the pages.
+    """
+    if not files.door_certificate.exists():
+        return f"""\
+backend {HOMES}
+  http-request return status 503 errorfile {word(PAGES / "home_away.http")}
+"""
+    ours = f"crt {word(files.door_certificate)} ca-file {word(files.authority)} verify required"
+    homes = f"map_str({word(files.homes)})"
+    # 26 is a purpose that does not fit: a node's certificate says "server" only.
+    return f"""\
+backend {HOMES}
+  errorfile 503 {word(PAGES / "home_away.http")}
+  http-request set-var(txn.at_home) var(txn.home),{homes}
+  http-request return status 503 errorfile {word(PAGES / "home_away.http")} unless {{ var(txn.at_home) -m found }}
+  http-request set-var-fmt(txn.home_name) %[var(txn.home)].node.skerry
+  http-request set-dst var(txn.at_home),field(1,/)
+  http-request set-dst-port var(txn.at_home),field(2,/)
+  server home 0.0.0.0:0 ssl {ours} sni var(txn.home_name) {SERVER_OPTIONS}
+
+frontend door
+  bind "fd@${{{DOOR_FD}}}" ssl {ours} crt-ignore-err 26
+  log "fd@${{{LOG_FD}}}" len {LOG_LINE_BYTES} format raw local0
+  log-format "{" ".join(LOG_FIELDS.values())}"
+  http-request return status 503 errorfile {word(PAGES / "home_away.http")} unless {{ ssl_c_s_dn(CN),field(1,.),{homes} -m found }}
+  http-request set-var(txn.at) date(0,us)
+  http-request set-var(txn.ray) req.hdr(cf-ray),field(1,-)
+  http-request set-var(txn.client) req.hdr(cf-connecting-ip)
+  http-request set-var(txn.scheme) req.hdr(x-forwarded-proto)
+  http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
+  http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
+  http-request return status 503 errorfile {word(PAGES / "home_away.http")} if !{{ var(txn.slot) -m found }} or {{ var(txn.slot) -m beg {HOME_PREFIX} }}
+  http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
+  use_backend %[var(txn.slot)]
 """
 
 
@@ -190,9 +283,14 @@ def slots_text(
     return "".join(lines)
 
 
-def hosts_text(hosts: Mapping[str, int]) -> str:
-    return "".join(f"{host} {slot_name(number)}\n" for host, number in sorted(hosts.items()))
+def map_text(entries: Mapping[str, str]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
 
 
 def slot_name(number: int) -> str:
     return f"s{number}"
+
+
+def home_name(node_id: str) -> str:
+    """What stands in the map of hosts for a script that runs on another node."""
+    return f"{HOME_PREFIX}{node_id}"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import httpx2
@@ -17,6 +18,8 @@ from edge.runtime.reach import STORE_HEADER
 # What opens all queues of an account; no queue is called so.
 ALL = "."
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 10.0
+# How often it is looked whether this node delivers now.
+OTHERS_SECONDS = 2.0
 # A clock in steps of milliseconds must have passed the time.
 STEP_SECONDS = 0.001
 
@@ -40,8 +43,11 @@ class Following:
         due: float | None,
         remembered: Remembered,
         deliveries: Deliveries,
+        delivers: Callable[[str], bool],
     ) -> None:
-        """`due`: when a store that rests is needed next, None when nobody knows."""
+        """`due`: when a store that rests is needed next, None when nobody knows. `delivers`: whether it
+        is this node that delivers what an account's queues have; one of all does."""
+        self._delivers = delivers
         self._account_id = account_id
         self._agent = agent
         self._stores = stores
@@ -61,6 +67,9 @@ class Following:
     async def run(self) -> None:
         retry = FIRST_RETRY_SECONDS
         while True:
+            if not self._delivers(self._account_id):
+                await asyncio.sleep(OTHERS_SECONDS)
+                continue
             began, reason = time.monotonic(), ""
             try:
                 cell = await self._stores.ready(self._account_id, "queues")

@@ -3,6 +3,7 @@ it is due."""
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.agent.background import Background
@@ -51,8 +52,14 @@ class DueFile:
 
 class Queues:
     def __init__(
-        self, paths: NodePaths, stores: Stores, fleet: Fleet, background: Background
+        self,
+        paths: NodePaths,
+        stores: Stores,
+        fleet: Fleet,
+        background: Background,
+        delivers: Callable[[str], bool],
     ) -> None:
+        """`delivers`: whether this node is the one that works on the queues of an account."""
         self._paths = paths
         self._stores = stores
         self._background = background
@@ -60,7 +67,9 @@ class Queues:
         self._agent = secrets.token_hex(16)
         self._deliveries = Deliveries(fleet, background)
         self._following: dict[str, Following] = {}
+        self._delivers = delivers
         stores.on_start = self._started
+        stores.on_open = self._opened
 
     def open(self) -> None:
         """Take up the work of every account that has queues."""
@@ -70,10 +79,15 @@ class Queues:
     def held(self, cell: Cell) -> int:
         """Connections to a store that say nothing about whether somebody uses it."""
         record = cell.record
-        if not isinstance(record, StoreRecord) or record.kind != KIND:
-            return 0
+        if not isinstance(record, StoreRecord) or record.kind != KIND or self._stores.shared(cell):
+            return 0  # where others send, too, it does not rest: nobody would hear of it
         following = self._following.get(record.account_id)
         return 1 if following and following.connected else 0
+
+    def _opened(self, cell: Cell) -> None:
+        record = cell.record
+        if isinstance(record, StoreRecord) and record.kind == KIND and self._stores.shared(cell):
+            self._follow(record.account_id)
 
     def _started(self, record: StoreRecord) -> None:
         """The process of a store is about to start."""
@@ -85,7 +99,13 @@ class Queues:
         if following is None:
             due = DueFile(self._paths.stores / account_id / f"{KIND}.due")
             following = Following(
-                account_id, self._agent, self._stores, due.read(), due, self._deliveries
+                account_id,
+                self._agent,
+                self._stores,
+                due.read(),
+                due,
+                self._deliveries,
+                self._delivers,
             )
             self._following[account_id] = following
             self._background.run(following.run(), f"queues of {account_id}")

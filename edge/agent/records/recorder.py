@@ -17,6 +17,7 @@ from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
 from edge.agent.records.attribution import COLUMNS, Record, Timing, record, timing
 from edge.agent.records.meters import Measure, Meters
+from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
@@ -44,8 +45,10 @@ class Recorder:
         front: Front,
         meters: Meters,
         points: Points,
+        operations: Operations,
     ) -> None:
         self.points = points
+        self.operations = operations
         self._spool = spool
         self._state = state
         self._fleet = fleet
@@ -103,9 +106,10 @@ class Recorder:
         requests, timings = self._attributed(lines)
         measures, self._measures = self._measures, []
         points, dropped = self.points.take()
+        operations = self.operations.take()
         self._lose("points", dropped)
         lost, self._lost = self._lost, Counter()
-        if not (requests or measures or points or lost):
+        if not (requests or measures or points or operations or lost):
             return
         batch = {
             "columns": COLUMNS,
@@ -113,6 +117,7 @@ class Recorder:
             "timings": timings,
             "measures": measures,
             "points": points,
+            "operations": operations,
             "lost": lost,
         }
         count = len(requests) + len(points)

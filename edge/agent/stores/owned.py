@@ -13,9 +13,10 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from edge.agent.cells.cell import StartError
 from edge.agent.cells.confinement import Confinement, Mount
@@ -31,6 +32,7 @@ LOCK_POLL_SECONDS = 0.01
 # workerd's own table of alarms, in a file beside the objects of each namespace.
 _ALARMS = "metadata.sqlite"
 _NEXT_ALARM = "SELECT MIN(scheduled_time) FROM _cf_ALARM"
+_ALARMS_BEFORE = "SELECT actor_id FROM _cf_ALARM WHERE scheduled_time < ?"
 _OBJECT_FILE = re.compile(r"([0-9a-f]{64})\.sqlite")
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -53,10 +55,11 @@ class Owned:
 
     @asynccontextmanager
     async def taken(
-        self, account_id: str, script_id: str, ids: Sequence[str]
+        self, account_id: str, script_id: str, ids: Sequence[str], aliases: Mapping[str, str]
     ) -> AsyncIterator[list[int]]:
         """Locks on all of these, as descriptors for the process that will have them, and the folder
-        with what is there of them. Raises StartError when another process has one of them."""
+        with what is there of them, and with other names for some. Raises StartError when another process
+        has one of them."""
         deadline = time.monotonic() + self._lock_seconds
         locks: list[int] = []
         try:
@@ -65,7 +68,7 @@ class Owned:
                 locks.append(lock)
             if ids:
                 uid = self._state.uid_of(account_id)
-                await asyncio.to_thread(self._prepare, account_id, script_id, ids, uid)
+                await asyncio.to_thread(self._prepare, account_id, script_id, ids, aliases, uid)
             yield locks
         finally:
             for lock in locks:
@@ -92,7 +95,14 @@ class Owned:
             return None
         return lock
 
-    def _prepare(self, account_id: str, script_id: str, ids: Iterable[str], uid: int) -> None:
+    def _prepare(
+        self,
+        account_id: str,
+        script_id: str,
+        ids: Iterable[str],
+        aliases: Mapping[str, str],
+        uid: int,
+    ) -> None:
         """With the locks held: what another script of the account had before is this one's now."""
         folder = self._folder(account_id, script_id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,6 +110,7 @@ class Owned:
             before = self._find(account_id, id_)
             if before and before.parent != folder and not (folder / id_).exists():
                 before.rename(folder / id_)
+        _name(folder, aliases)
         if self._confinement.sandbox.level is Level.FULL:
             _give(folder, uid)
 
@@ -121,6 +132,12 @@ class Owned:
         found = [_next_alarm(folder / id_ / _ALARMS) for id_ in ids]
         return min((due for due in found if due is not None), default=None)
 
+    def alarms_before(self, account_id: str, script_id: str, id_: str, moment: float) -> list[str]:
+        """The objects of a namespace whose alarm is due before then, in seconds since 1970. Raises
+        OSError."""
+        path = self._folder(account_id, script_id) / id_ / _ALARMS
+        return [str(row[0]) for row in _alarms(path, _ALARMS_BEFORE, (int(moment * 1e9),))]
+
     # For the control plane
 
     def objects(self, account_id: str, id_: str, after: str, limit: int) -> list[str]:
@@ -132,6 +149,12 @@ class Owned:
         found = sorted(name.group(1) for name in names if name and name.group(1) > after)
         return found[:limit]
 
+    def changed(self, account_id: str, id_: str, object_id: str) -> float:
+        """When an object last stored something, in seconds since 1970; 0 for none."""
+        folder = self._find(account_id, id_)
+        files = [folder / f"{object_id}.sqlite{end}" for end in ("", "-wal")] if folder else []
+        return max((file.lstat().st_mtime for file in files if file.exists()), default=0.0)
+
     def destroy(self, account_id: str, id_: str) -> None:
         """Remove a namespace with all of its objects. Twice does no harm. Raises OwnedBusyError."""
         if not _ID.fullmatch(id_):
@@ -142,6 +165,9 @@ class Owned:
         try:
             while folder := self._find(account_id, id_):
                 shutil.rmtree(folder)
+                for other in folder.parent.iterdir():
+                    if other.is_symlink() and os.readlink(other) == id_:
+                        other.unlink()
                 if not any(folder.parent.iterdir()):
                     folder.parent.rmdir()
             (self._paths.locks / f"{id_}.lock").unlink(missing_ok=True)
@@ -150,23 +176,39 @@ class Owned:
 
 
 def _next_alarm(path: Path) -> float | None:
+    due = min((row[0] for row in _alarms(path, _NEXT_ALARM) if row[0] is not None), default=None)
+    return None if due is None else due / 1e9
+
+
+def _alarms(path: Path, query: str, values: Sequence[int] = ()) -> list[tuple[Any, ...]]:
     try:
         # A cell's own user writes here: what is no plain file is not followed.
         if not stat.S_ISREG(path.lstat().st_mode):
-            return None
+            return []
     except FileNotFoundError:
-        return None
+        return []
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)
         try:
-            ((due,),) = database.execute(_NEXT_ALARM)
+            return database.execute(query, values).fetchall()
         finally:
             database.close()
     except sqlite3.Error as error:
         if "no such table" in str(error):
-            return None
+            return []
         raise OSError(f"The alarms in {path} cannot be read: {error}") from error
-    return None if due is None else due / 1e9
+
+
+def _name(folder: Path, aliases: Mapping[str, str]) -> None:
+    """Other names for what is below the folder, and no others than these."""
+    for link in folder.iterdir():
+        if link.is_symlink() and aliases.get(link.name) != os.readlink(link):
+            link.unlink()
+    for name, id_ in aliases.items():
+        # Made beforehand: the runtime makes no folder where a name leads nowhere.
+        (folder / id_).mkdir(mode=0o700, exist_ok=True)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(id_)
 
 
 def _give(folder: Path, owner: int) -> None:

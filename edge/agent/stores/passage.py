@@ -15,7 +15,8 @@ from edge.agent.cells.cell import StartError
 from edge.agent.stores.owned import KIND as OWNED, Owned, OwnedBusyError
 from edge.agent.stores.stores import Stores
 from edge.agent.stores.travel import Travel
-from edge.runtime.reach import STORE_HEADER
+from edge.agent.workflows import KIND as WORKFLOWS, Workflows
+from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER
 
 PREFIX = "/stores"
 # What a store says in words goes into a header: HTTP/2 and our own server drop the words of a status.
@@ -30,16 +31,17 @@ _TARGET = re.compile(rf"{PREFIX}/([a-z0-9]+)/([A-Za-z0-9_-]+)/([A-Za-z0-9._-]+)(
 # Those of a connection, and those that say who asks.
 _NOT_PASSED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
-    | {"host", "authorization", STORE_HEADER}
+    | {"host", "authorization", STORE_HEADER, SCRIPT_ID_HEADER}
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Passage:
-    def __init__(self, stores: Stores, owned: Owned) -> None:
+    def __init__(self, stores: Stores, owned: Owned, workflows: Workflows) -> None:
         self._stores = stores
         self._owned = owned
+        self._workflows = workflows
         self._travel = Travel(stores.points)
 
     async def forward(self, request: Request) -> Response:
@@ -51,6 +53,8 @@ class Passage:
         kind, account_id, name, rest = target.groups()
         if kind == OWNED:
             return await asyncio.to_thread(self._own, request, account_id, name, rest)
+        if kind == WORKFLOWS:
+            return await self._workflows.answer(request, account_id, name, rest)
         travelled = await self._travel.answer(request, kind, account_id, name, rest)
         if travelled is not None:
             return travelled
@@ -75,15 +79,18 @@ class Passage:
             log.warning("store_gave_no_answer", store=cell.name, reason=repr(error))
             said = f"The store ended before it answered: {error!r}"
             return _said(503, said, cell.killed_for or "")
-        headers = _passed(answer.headers.multi_items())
+        # As they came: what a script gave to KV as metadata may be any Unicode.
+        answered = [one for one in answer.headers.raw if _is_passed(one[0].decode("latin-1"))]
         if answer.reason_phrase:
-            headers.append((REASON_HEADER, answer.reason_phrase))
+            answered.append(
+                (REASON_HEADER.encode(), answer.reason_phrase.encode("latin-1", "replace"))
+            )
         response = StreamingResponse(
             answer.aiter_raw(),
             status_code=answer.status_code,
             background=BackgroundTask(client.aclose),
         )
-        response.raw_headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
+        response.raw_headers = answered
         return response
 
     def _own(self, request: Request, account_id: str, name: str, rest: str) -> Response:
@@ -102,7 +109,11 @@ class Passage:
 
 
 def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED]
+    return [(name, value) for name, value in headers if _is_passed(name)]
+
+
+def _is_passed(name: str) -> bool:
+    return name.lower() not in _NOT_PASSED
 
 
 def _body(request: Request) -> AsyncIterator[bytes] | None:

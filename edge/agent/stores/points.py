@@ -76,7 +76,7 @@ class Points:
 
     async def run(self) -> None:
         """Take a point of every database that has changed, again and again."""
-        while self._settings.d1_point_seconds:
+        while self._settings.d1_point_seconds and not self._settings.bucket:
             await asyncio.sleep(self._settings.d1_point_seconds)
             for database in self._databases():
                 try:
@@ -105,6 +105,8 @@ class Points:
             await asyncio.to_thread(shutil.rmtree, self._folder(database), ignore_errors=True)
 
     async def _locked(self, account_id: str, name: str, do: Callable[[Path], Point]) -> Point:
+        if self._settings.bucket:
+            raise PointError("Databases in a bucket (SKERRY_BUCKET) have no points.")
         database = self._file(account_id, name)
         async with self._locks[database]:
             try:

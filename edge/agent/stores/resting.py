@@ -25,9 +25,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 class Resting:
     def __init__(
-        self, watchdog: Watchdog, idle_seconds: float, held: Callable[[Cell], int] = lambda _: 0
+        self,
+        watchdog: Watchdog,
+        idle_seconds: float,
+        held: Callable[[Cell], int] = lambda _: 0,
+        shares: Callable[[Cell], bool] = lambda _: False,
     ) -> None:
-        """`held`: how many connections to a store are the agent's own and mean nothing."""
+        """`held`: how many connections to a store are the agent's own and mean nothing. `shares`:
+        whether other nodes have its data, too."""
+        self._shares = shares
         self._watchdog = watchdog
         self._held = held
         self._idle_seconds = idle_seconds
@@ -66,7 +72,8 @@ class Resting:
         if self._used(watch):
             watch.process.send(signal.SIGCONT)
         else:
-            cell.rest()
+            # One that shares its data lets go of it: the others would wait for its lease to end.
+            cell.rest(signal.SIGTERM if self._shares(cell) else signal.SIGKILL)
             log.info("store_rests", store=cell.name)
 
     def _used(self, watch: Watch) -> bool:

@@ -17,10 +17,11 @@ from edge.agent.stores.owned import KIND as OWNED
 from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.stores import KINDS
+from edge.runtime.stores.config import COPIES
 
 ROLE = "store:"
-# Only SQLite's index of a log that it makes again from the log.
-_NOT_COPIED = shutil.ignore_patterns("*-shm", "*.fifo")
+# SQLite's index of a log that it makes again from the log, and what is in a bucket.
+_NOT_COPIED = shutil.ignore_patterns("*-shm", "*.fifo", COPIES)
 
 
 def snapshot(paths: NodePaths, target: Path) -> int:
@@ -33,7 +34,8 @@ def snapshot(paths: NodePaths, target: Path) -> int:
                 for script in folder.iterdir():
                     with _stopped(paths.root, _cells_of(paths, script.name)):
                         copy = target / account_id / kind / script.name
-                        shutil.copytree(script, copy, ignore=_NOT_COPIED)
+                        # Some of it has two names.
+                        shutil.copytree(script, copy, symlinks=True, ignore=_NOT_COPIED)
                     copied += 1
                 continue
             with _stopped(paths.root, (f"{ROLE}{kind}-{account_id}:",)):

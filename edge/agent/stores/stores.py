@@ -34,12 +34,23 @@ from edge.runtime.binary import Runtime
 from edge.runtime.reach import StoreDoor
 from edge.runtime.sandbox import Level
 from edge.runtime.stores import KINDS
-from edge.runtime.stores.config import BLOBS, OBJECTS, SERVICE, source_files, store_config
+from edge.runtime.stores.cluster import Bucket
+from edge.runtime.stores.config import (
+    BLOBS,
+    COPIES,
+    OBJECTS,
+    SERVICE,
+    source_files,
+    store_config,
+)
+from edge.runtime.stores.kind import Kind
 
 ROLE = "store:"
 STORES = "stores"
 # Where a store finds its data.
 DATA_FOLDER = "/data"
+# In an account's folder of one kind: its data was carried into the bucket.
+MOVED = "moved"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -89,6 +100,10 @@ class Stores:
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
         self.on_start: Callable[[StoreRecord], None] = lambda _: None
         """Called before the process of a store starts."""
+        self.hear: Callable[[StoreRecord, bytes], bool] = lambda *_: False
+        """Hears every line that a store prints; True for one that is no line for a log."""
+        self.on_open: Callable[[Cell], None] = lambda _: None
+        """Called when a store was not there before."""
 
     def accounts(self, kind: str) -> list[str]:
         """Those that have a store of that kind."""
@@ -96,6 +111,14 @@ class Stores:
 
     def known(self, account_id: str, kind: str) -> Cell | None:
         return self._cells.get((account_id, kind))
+
+    def shared(self, cell: Cell) -> bool:
+        """Whether other nodes may have the data of a store, too."""
+        record = cell.record
+        return isinstance(record, StoreRecord) and self._bucket(KINDS[record.kind]) is not None
+
+    def _bucket(self, kind: Kind) -> Bucket | None:
+        return self._settings.bucket if kind.kept else None
 
     def running(self) -> list[Cell]:
         """Those that have a process."""
@@ -136,6 +159,7 @@ class Stores:
                 except (KeeperError, OSError) as error:
                     raise StartError(f"The node cannot open a store: {error}") from error
                 self._watch(cell)
+                self.on_open(cell)
             return cell
 
     async def door(self, account_id: str, kind: str) -> StoreDoor:
@@ -186,6 +210,8 @@ class Stores:
     def _digest(self, kind: str) -> str:
         sandbox = self._confinement.sandbox
         built = [self._runtime.version, self._limits.fixed_at_start(), sandbox.level]
+        if bucket := self._bucket(KINDS[kind]):
+            built.append(bucket.summary)
         text = json.dumps(built).encode()
         sources = b"".join(path.read_bytes() for path in source_files(KINDS[kind]))
         return hashlib.sha256(text + sources).hexdigest()[:16]
@@ -195,7 +221,8 @@ class Stores:
         uid = self._state.uid_of(account_id)
         root = self._confinement.sandbox.level is Level.FULL
         folder = self._paths.store_data(account_id, kind)
-        await asyncio.to_thread(_make_folder, folder, uid if root else None)
+        shared = self._bucket(KINDS[kind]) is not None
+        await asyncio.to_thread(_make_folder, folder, uid if root else None, shared)
         paths = self._cell_paths(account_id, kind)
         _make_door(paths.main.parent, uid if root else None)
         record = self._record(account_id, kind)
@@ -204,6 +231,7 @@ class Stores:
             os.chown(paths.main, 0, uid)
             paths.main.chmod(0o660)
         cell = Cell(record, paths, listener, self._paths.root)
+        cell.output.listener = lambda line: self.hear(record, line)
         self._cells[account_id, kind] = cell
         return cell
 
@@ -227,7 +255,10 @@ class Stores:
         if not isinstance(record, StoreRecord):
             raise StartError("This cell is no store.")
         account_id, kind = record.account_id, KINDS[record.kind]
-        data = Mount(self._paths.store_data(account_id, kind.name), DATA_FOLDER, writable=True)
+        folder = self._paths.store_data(account_id, kind.name)
+        data = Mount(folder, DATA_FOLDER, writable=True)
+        bucket = self._bucket(kind)
+        _check_place(folder, bucket)
         async with cell.starting, self._starts:
             if cell.closed():
                 raise StartError("The store was replaced before it started.")
@@ -239,13 +270,21 @@ class Stores:
                 record.digest,
                 self._limits.heap_mib,
                 await self._texts(account_id, kind.name),
+                account_id,
+                bucket,
             )
             uid = self._state.uid_of(account_id)
             try:
                 self.on_start(record)
                 self._paths.make_doors()
                 process = await cell.spawn(
-                    config, self._limits, self._confinement, uid, [data], doors=False
+                    config,
+                    self._limits,
+                    self._confinement,
+                    uid,
+                    [data],
+                    doors=False,
+                    network=bucket is not None,
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
@@ -282,11 +321,32 @@ def _by_role(node: Path) -> list[tuple[str, Process]]:
     return found
 
 
-def _make_folder(folder: Path, owner: int | None) -> None:
+def has_data(folder: Path) -> bool:
+    """Whether an account's folder of one kind has what was written while there was no bucket."""
+    return any(folder.glob(f"{OBJECTS}/*/*"))
+
+
+def _check_place(folder: Path, bucket: Bucket | None) -> None:
+    """Raises StartError rather than to serve an account without what it has written."""
+    moved = (folder / MOVED).exists()
+    if bucket and has_data(folder) and not moved:
+        raise StartError(
+            "This data was written before SKERRY_BUCKET was set, and is still on the node's disk alone. "
+            "Carry it into the bucket: ./skerry storage move"
+        )
+    if not bucket and (moved or (folder / COPIES).exists()):
+        raise StartError(
+            "This data is in a bucket, and SKERRY_BUCKET is not set on this node any more. Set it."
+        )
+
+
+def _make_folder(folder: Path, owner: int | None, shared: bool) -> None:
     """An account's data: its store's user may come into it, nobody else."""
-    for one in (folder.parent, folder, folder / OBJECTS, folder / BLOBS):
+    parts = [folder / COPIES] if shared else [folder / OBJECTS, folder / BLOBS]
+    for one in (folder.parent, folder, *parts):
         one.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if owner is None or folder.stat().st_uid == owner:
+    owners = {path.stat().st_uid for path in (folder, *parts)}
+    if owner is None or owners == {owner}:
         return
     # New, or out of a backup. The folder itself comes last: it says that all is done.
     for root, _, files in os.walk(folder, topdown=False):

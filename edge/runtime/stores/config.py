@@ -15,13 +15,18 @@ from edge.runtime.config import (
     new_config,
     no_internet,
 )
+from edge.runtime.stores.cluster import Bucket
 from edge.runtime.stores.kind import Kind
 
 FILES = PLATFORM_FILES.parent / "store"
-DOOR = "door.js"
+SHARED = "shared.js"
+# What all of them import.
+COMMON = ["door.js", "counting.js", SHARED]
 SERVICE = "store"
 # The folders of an account's data of one kind.
 OBJECTS, BLOBS = "objects", "blobs"
+# What a node has of objects that are in a bucket: a copy.
+COPIES = "copies"
 
 
 def store_config(
@@ -32,17 +37,22 @@ def store_config(
     digest: str,
     heap_mib: int,
     texts: Mapping[str, str],
+    account_id: str,
+    bucket: Bucket | None,
 ) -> bytes:
     """`folder` is where the store finds its data, `key` what opens a binding, `digest` what its
-    probe answers, `texts` what else it finds on its `env`."""
+    probe answers, `texts` what else it finds on its `env`; its data is the bucket's, if there is one."""
     config = new_config(runtime, heap_mib)
     services = config.init("services", 5)
-    for service, name in zip(services, (OBJECTS, BLOBS), strict=False):
-        service.name = name
-        disk = service.init("disk")
-        disk.path, disk.writable = f"{folder}/{name}", True
-        # A write that never ended leaves a file whose name begins with a dot.
-        disk.allowDotfiles = True
+    services[0].name, services[1].name = OBJECTS, BLOBS
+    if bucket:
+        bucket.join(config, account_id, kind.name)
+        _disk(services[0], f"{folder}/{COPIES}")
+        services[1].init("bucket").path = BLOBS
+        texts = {**texts, "SHARED": "yes"}
+    else:
+        _disk(services[0], f"{folder}/{OBJECTS}")
+        _disk(services[1], f"{folder}/{BLOBS}")
     _server(services[2], kind, key, texts)
     add_platform(services[3], SERVICE, digest)
     no_internet(services[4])
@@ -52,6 +62,13 @@ def store_config(
     return bytes(config.to_bytes())
 
 
+def _disk(service: Any, path: str) -> None:
+    disk = service.init("disk")
+    disk.path, disk.writable = path, True
+    # A write that never ended leaves a file whose name begins with a dot.
+    disk.allowDotfiles = True
+
+
 def source_files(kind: Kind) -> list[Path]:
     """What a store is made of besides the runtime."""
     return [*(FILES / name for name in _own_files(kind)), Path(__file__)]
@@ -59,7 +76,7 @@ def source_files(kind: Kind) -> list[Path]:
 
 def _own_files(kind: Kind) -> list[str]:
     """The first one is the main module."""
-    return [kind.module, DOOR, *kind.parts]
+    return [kind.module, *COMMON, *kind.parts]
 
 
 def _server(service: Any, kind: Kind, key: bytes, texts: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 // Nothing is answered before it is on the disk: the runtime holds answers back until then.
 
 import { DurableObject } from "cloudflare:workers";
+import { count, scriptOf } from "../counting.js";
 import { Delivery, expire, shown } from "./delivery.js";
 import { Due } from "./due.js";
 import { checkedDelay, checkedFormat, checkedMessages, LARGEST_MESSAGE, Refused, tooLarge } from "./limits.js";
@@ -20,6 +21,8 @@ export class Queues extends DurableObject {
     this.due = new Due(this.messages, this.delivery);
     for (const queue of this.settings.names()) this.due.look(queue);
   }
+
+  ping() {}
 
   async fetch(request) {
     const queue = request.headers.get("x-skerry-queue");
@@ -108,6 +111,7 @@ export class Queues extends DurableObject {
     if (taken === null) return new Response(null, { status: 204, headers });
     headers["x-skerry-lease"] = taken.lease;
     headers["x-skerry-script"] = taken.script;
+    count(taken.script, this.ctx, taken.batch.messages.length, 0);
     return Response.json(taken.batch, { headers });
   }
 
@@ -130,6 +134,7 @@ export class Queues extends DurableObject {
     for (const one of checkedMessages(messages)) {
       this.messages.insert(queue, { ...one, source, delay: one.delay ?? delay }, now);
     }
+    count(scriptOf(request), this.ctx, 0, messages.length);
     this.due.look(queue);
     return Response.json({ metadata: { metrics: this.messages.metrics(queue) } });
   }

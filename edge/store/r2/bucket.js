@@ -11,12 +11,15 @@ import { Uploads } from "./multipart.js";
 import { newRow, Objects } from "./objects.js";
 import { answered, answerOf, readingRequest, refused, stored, streamed, writingRequest } from "./protocol.js";
 import { cut, wanted } from "./ranges.js";
+import { filesOf } from "../shared.js";
 
 export class Bucket extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
     this.#open();
   }
+
+  ping() {}
 
   async fetch(request) {
     try {
@@ -32,12 +35,12 @@ export class Bucket extends DurableObject {
     if (this.objects.totals().objects > 0) return "not empty";
     await this.ctx.storage.deleteAll();
     this.#open();
-    const answer = await this.env.BLOBS.fetch(`http://blobs/${this.ctx.id}`, { method: "DELETE" });
+    const answer = await filesOf(this.env).fetch(`http://blobs/${this.ctx.id}`, { method: "DELETE" });
     return answer.ok || answer.status === 404 ? "ended" : "left over";
   }
 
   #open() {
-    this.blobs = new Blobs(this.env.BLOBS, this.ctx, this.ctx.id.toString());
+    this.blobs = new Blobs(filesOf(this.env), this.ctx, this.ctx.id.toString());
     this.objects = new Objects(this.ctx, this.blobs);
     this.uploads = new Uploads(this.ctx, this.blobs, this.objects);
     this.objects.open();
