@@ -229,6 +229,7 @@ class Stores:
             os.chown(paths.main, 0, uid)
             paths.main.chmod(0o660)
         cell = Cell(record, paths, listener, self._paths.root)
+        cell.networked = shared
         self._cells[account_id, kind] = cell
         return cell
 
