@@ -225,6 +225,7 @@ def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None
 def test_a_connection_without_a_request_is_no_record() -> None:
     no_request = "- 2 - <NOSRV> - 127.0.0.1 0 CR - -1 -1 -1 0 0 - - <BADREQ> <BADREQ>"
     assert read_line(no_request) is None
+    assert read_line("Proxy front stopped (cumulated conns: FE: 3, BE: 0).") is None
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "x " * 17 + "/path"])

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.agent.front.template import LOG_FIELDS
 PIPE_BYTES = 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 NOTHING = "-"
+_ENDS = re.compile(r"Proxy \S+ stopped \(.*\)\.")
 
 
 class LineError(ValueError):
@@ -55,7 +57,10 @@ class Line:
 
 
 def read_line(text: str) -> Line | None:
-    """None for a connection that brought no request for a script. Raises LineError."""
+    """None for a connection that brought no request for a script, and for HAProxy's word that it ends.
+    Raises LineError."""
+    if _ENDS.fullmatch(text):
+        return None
     fields = text.split(" ", len(LOG_FIELDS) - 1)
     if len(fields) == len(LOG_FIELDS) and NOTHING in (fields[0], fields[2]):
         return None
