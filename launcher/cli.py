@@ -76,9 +76,11 @@ def _bench(part: str | None, *, records: int, save: bool) -> int:
     if part is None:
         return bench.run(save=save)
     # Imported here: it needs what `_set_up` has installed.
-    from launcher.bench import observing, pages  # noqa: PLC0415
+    from launcher.bench import functions, observing, pages  # noqa: PLC0415
 
-    return observing.run(records=records, save=save) if part == "records" else pages.run(save=save)
+    if part == "records":
+        return observing.run(records=records, save=save)
+    return functions.run(save=save) if part == "lambda" else pages.run(save=save)
 
 
 def _soak(minutes: float, seed: int | None) -> int:
@@ -149,9 +151,9 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "part",
         nargs="?",
-        choices=["pages", "records"],
-        metavar="pages|records",
-        help="only the dashboard's pages, at 1,000 scripts; only storing and finding request records",
+        choices=["pages", "records", "lambda"],
+        metavar="pages|records|lambda",
+        help="only the dashboard's pages, at 1,000 scripts; only storing and finding request records; only a Worker under AWS Lambda's runtime client",
     )
     measured.add_argument(
         "--records",
