@@ -30,7 +30,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.paths import NodePaths
+from edge.fifo import open_fifo
+from edge.paths import LOG_PIPE_BYTES, NodePaths
 
 # With 512, half of 1,000 first requests at a cold cell were refused; with 4,096 none (measured).
 BACKLOG = 4096
@@ -249,15 +250,17 @@ def _control_socket(path: Path) -> socket.socket:
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
         probe.connect(str(path))
         raise KeeperError(f"a keeper runs at {path} already")
-    path.unlink(missing_ok=True)
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
     previous = os.umask(0o177)
     try:
         control = socket.socket(socket.AF_UNIX)
-        control.bind(str(path))
+        control.bind(str(draft))
     finally:
         os.umask(previous)
     control.listen(64)
     control.setblocking(False)
+    draft.replace(path)  # where it is, somebody listens
     return control
 
 
@@ -272,6 +275,8 @@ def main(arguments: list[str]) -> int:
     except (KeeperError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    # Never read here. Held, so that what the front said stays when front and agent are both gone.
+    open_fifo(paths.front_log, LOG_PIPE_BYTES)
     signal.signal(signal.SIGTERM, lambda *_: keeper.stop())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     keeper.run()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 # A unix socket's path has at most 107 bytes; ours add at most 30 to the directory's.
 LONGEST_SOCKET_ROOT = 75
+# Of the pipe of the front's log, some 4,000 requests: what may come while the agent does something else. More
+# needs a privilege.
+LOG_PIPE_BYTES = 1024 * 1024
 # HAProxy and workerd read these paths as parts of addresses.
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 

@@ -77,6 +77,7 @@ def _dispatch(options: argparse.Namespace, arguments: list[str]) -> int:
 # What `bench` measures by itself.
 BENCHES = {
     "bindings": "KV, D1, queues and Durable Objects beside wrangler dev",
+    "lambda": "a Worker under AWS Lambda's runtime client beside a cell",
     "pages": "the dashboard's pages, at 1,000 scripts",
     "records": "storing and finding request records",
     "observing": "requests of a script whose logs are stored or tailed",
@@ -87,12 +88,19 @@ def _bench(part: str | None, *, records: int, save: bool) -> int:
     if part is None:
         return bench.run(save=save)
     # Imported here: it needs what `_set_up` has installed.
-    from launcher.bench import bindings, observing, pages, records as stored  # noqa: PLC0415
+    from launcher.bench import (  # noqa: PLC0415
+        bindings,
+        functions,
+        observing,
+        pages,
+        records as stored,
+    )
 
     if part == "records":
         return stored.run(records=records, save=save)
-    runs = {"bindings": bindings.run, "observing": observing.run, "pages": pages.run}
-    return runs[part](save=save)
+    parts = {"bindings": bindings, "lambda": functions, "observing": observing, "pages": pages}
+    status: int = parts[part].run(save=save)
+    return status
 
 
 def _soak(minutes: float, seed: int | None) -> int:

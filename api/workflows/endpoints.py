@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Query
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from api.accounts.endpoints import paged
 from api.clock import iso, now
@@ -178,7 +179,16 @@ def terminate_instances(opened: OpenedWorkflow, status: Status = "") -> dict[str
     return answer({"status": "ok", "instancesTerminated": ended})
 
 
-@data_router.get("/instances/{instance_id}", response_model=Envelope[InstanceDetails])
+class InstancePart(StringConvertor):
+    """An instance's id, and neither of the words that have paths of their own."""
+
+    regex = "(?!(?:batch|terminate)(?:/|$))[^/]+"
+
+
+register_url_convertor("instance", InstancePart())
+
+
+@data_router.get("/instances/{instance_id:instance}", response_model=Envelope[InstanceDetails])
 def get_instance(opened: OpenedWorkflow, instance_id: InstanceId) -> dict[str, Any]:
     """An instance with its steps and their attempts."""
     said = instances.describe(opened.door, instance_id)

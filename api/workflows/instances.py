@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.clock import iso
+from api.clock import iso_of_milliseconds
 from api.errors import (
     InstanceConflict,
     InstanceExists,
@@ -59,8 +59,8 @@ def door(session: Session, account_id: str, name: str) -> StoreDoor:
 
 def page(door: StoreDoor, wanted: Page, only: Filter) -> tuple[list[dict[str, Any]], int]:
     """A page of instances, newest first, and how many there are."""
-    asked = {"offset": wanted.offset, "limit": wanted.per_page, "status": only.status or None}
-    asked |= {"from": _javascript(only.begins), "until": _javascript(only.ends)}
+    asked = {"offset": wanted.offset, "limit": wanted.per_page, "status": only.status}
+    asked |= {"from_ms": _milliseconds(only.begins), "until_ms": _milliseconds(only.ends)}
     said = _ask(door, "list", asked)
     return [_listed(row) for row in said["instances"]], int(said["total"])
 
@@ -147,21 +147,19 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    changed = iso(datetime.fromtimestamp(row["changed"], UTC)) if row["changed"] else None
     return {
         "id": row["id"],
         "status": row["status"],
-        "created_on": row["created_on"],
-        "modified_on": changed or row["created_on"],
+        "created_on": iso_of_milliseconds(row["created_ms"]),
+        "modified_on": iso_of_milliseconds(row["changed_ms"]),
     }
 
 
-def _javascript(moment: datetime | None) -> str | None:
-    """As JavaScript writes it."""
+def _milliseconds(moment: datetime | None) -> int:
     if moment is None:
-        return None
-    moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+        return 0
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(int(aware.timestamp() * 1000), 1)
 
 
 def _ask(door: StoreDoor, what: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from edge.agent.front.log import FrontLog
 from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
 from edge.agent.queues.queues import Queues
+from edge.agent.records.journal import Journal
 from edge.agent.records.meters import Meters
 from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
@@ -173,6 +174,7 @@ class DataPlane:
         paths, settings = self._paths, self._settings
         self.recorder = Recorder(
             spool=Spool(paths.spool, settings.spool_mib * MIB),
+            journal=Journal(paths.spool),
             state=self.state,
             fleet=self.fleet,
             front=self.front,
@@ -212,6 +214,7 @@ class DataPlane:
         if self.networks:
             await end_processes(self._paths, NETWORK_ROLE, self.networks.pids())
         await self._open_front()
+        await self.recorder.recover()
         self._front_log.open(self.recorder.take)
         self.background.run(self.recorder.collect(), "records")
         self.background.run(self.stored_logs.collect(), "stored logs")

@@ -170,7 +170,7 @@ class Scaling:
             if not slot or not live or not watch or cell.starting.locked():
                 continue
             try:
-                if await self._workflows.busy(cell, slot):
+                if await self._workflows.busy(slot):
                     continue
             except OSError as error:
                 log.warning("workflows_unread", script_id=script_id, reason=str(error))

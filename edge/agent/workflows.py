@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from edge.agent.cells.calling import Answer, answering, ended, post, visiting
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
 from edge.agent.state import Slot, State
+from edge.agent.stores.instances import Instances, read_once
 from edge.agent.stores.owned import Owned
 from edge.spec import Workflow
 
@@ -26,9 +28,11 @@ from edge.spec import Workflow
 KIND = "workflows"
 # The runtime's `WATCH_MS`, and a little for clocks: an instance whose code runs has an alarm before then.
 WATCH_SECONDS = 10 * 60 + 10
+# The statuses in which the script's code runs, or is about to.
+AT_WORK = frozenset({"queued", "running", "waitingForPause", "rollingBack"})
 # Of instances that one question to a cell is about.
 AT_ONCE = 200
-# Of those a list is made from; they are asked for their time of creation once.
+# Of those that a list is made from.
 LISTED_MOST = 20_000
 # The longest is a terminate with its rollbacks.
 ANSWER_SECONDS = 120.0
@@ -43,25 +47,17 @@ class Workflows:
         self._state = state
         self._fleet = fleet
         self._owned = owned
-        self._created: dict[str, dict[str, str]] = {}
-        """When each instance was created, by the ids of workflow and object."""
+        self._instances = Instances()
 
     # While a cell runs
 
     def interrupted(self, slot: Slot) -> bool:
-        """Whether the code of an instance may have been running when the process ended. Raises OSError."""
-        found = slot.live.workflows if slot.live else ()
-        account_id, until = slot.desired.account_id, time.time() + WATCH_SECONDS
-        due = self._owned.next_alarm(account_id, slot.script_id, [one.id for one in found])
-        return due is not None and due < until
+        """Whether the code of an instance was running when the process ended. Raises OSError."""
+        return any(ids for _, ids in self._at_work(slot))
 
-    async def busy(self, cell: Cell, slot: Slot) -> bool:
-        """Whether the code of an instance runs now. Raises OSError when the cell does not say."""
-        for one, ids in self._watched(slot):
-            for some in _portions(ids):
-                if (await self._ask(cell, one, "busy", {"objects": some}))["busy"]:
-                    return True
-        return False
+    async def busy(self, slot: Slot) -> bool:
+        """Whether the code of an instance runs now. Raises OSError."""
+        return await asyncio.to_thread(self.interrupted, slot)
 
     async def wake(self, cell: Cell, slot: Slot) -> None:
         """Go on with what the process before was doing."""
@@ -69,7 +65,7 @@ class Workflows:
             if not await answering(cell):
                 return
             try:
-                for one, ids in self._watched(slot):
+                for one, ids in await asyncio.to_thread(lambda: list(self._at_work(slot))):
                     for some in _portions(ids):
                         await self._ask(cell, one, "wake", {"objects": some})
                     if ids:
@@ -77,16 +73,32 @@ class Workflows:
             except OSError as error:
                 log.warning("instances_not_woken", script_id=slot.script_id, reason=str(error))
 
-    def _watched(self, slot: Slot) -> Iterator[tuple[Workflow, list[str]]]:
+    def _at_work(self, slot: Slot) -> Iterator[tuple[Workflow, list[str]]]:
+        """The objects of the instances whose code runs, or ran when the process ended. One that waits
+        has an alarm for just that, and needs nobody."""
         account_id, until = slot.desired.account_id, time.time() + WATCH_SECONDS
         for one in slot.live.workflows if slot.live else ():
-            yield one, self._owned.alarms_before(account_id, slot.script_id, one.id, until)
+            ids = self._owned.alarms_before(account_id, slot.script_id, one.id, until)
+            files = (
+                {path.stem: path for path in self._owned.files(account_id, one.id)} if ids else {}
+            )
+            known = [id_ for id_ in ids if id_ in files]
+            found = read_once(files[id_] for id_ in known)
+            # What cannot be read at this moment may be one that is just being written.
+            yield (
+                one,
+                [
+                    id_
+                    for id_, row in zip(known, found, strict=True)
+                    if row is None or row.status in AT_WORK
+                ],
+            )
 
     # For the control plane
 
     async def answer(self, request: Request, account_id: str, id_: str, rest: str) -> Response:
         """`POST …/<what>` with a JSON object, which the cell's desk answers (edge/cell/workflows.js); a
-        `list` is made here. Raises nothing."""
+        `list` is made here, of files. Raises nothing."""
         found = self._running(account_id, id_)
         if request.method != "POST" or not rest.removeprefix("/").isalpha():
             return _said(404, "body", "There is nothing at this path.")
@@ -99,12 +111,12 @@ class Workflows:
             asked = json.loads(await request.body())
         except ValueError as error:
             return _said(400, "body", f"That is no JSON: {error}")
+        if rest == "/list":
+            return JSONResponse(await asyncio.to_thread(self._list, one, account_id, asked))
         with visiting(cell.paths.main):
             if not await answering(cell):
                 return _said(503, "script.not_started", cell.failing or "It does not start.")
             try:
-                if rest == "/list":
-                    return JSONResponse(await self._list(cell, one, account_id, asked))
                 answer = await _post(cell, one, rest[1:], asked)
             except OSError as error:
                 return _said(503, "script.ended", str(error))
@@ -119,49 +131,24 @@ class Workflows:
                         return cell, one
         return None
 
-    async def _list(self, cell: Cell, one: Workflow, account_id: str, asked: Json) -> Json:
-        """Newest first: `offset`, `limit`, and what they are filtered by: `status`, `from` and `until`,
-        which are times as `created_on` has them. `total` is how many there are with this filter."""
-        ids = await asyncio.to_thread(self._owned.objects, account_id, one.id, "", LISTED_MOST)
-        created = await self._times(cell, one, ids)
-        begins, ends = asked.get("from") or "", asked.get("until") or "~"
-        within = [id_ for id_ in ids if id_ in created and begins <= created[id_] <= ends]
-        within.sort(key=lambda id_: created[id_], reverse=True)
-        offset, limit, status = int(asked["offset"]), int(asked["limit"]), asked.get("status")
-        if status:
-            rows = [
-                row
-                for row in await self._described(cell, one, within)
-                if row[1]["status"] == status
-            ]
-            total, rows = len(rows), rows[offset : offset + limit]
-        else:
-            total = len(within)
-            rows = await self._described(cell, one, within[offset : offset + limit])
+    def _list(self, one: Workflow, account_id: str, asked: Json) -> Json:
+        """Newest first: `offset`, `limit`, and what they are filtered by: `status`, `from_ms` and
+        `until_ms` of their creation, 0 for none. `total` is how many there are with this filter."""
+        files = self._owned.files(account_id, one.id)
+        found = self._instances.read(files[:LISTED_MOST])
+        begins, ends, status = asked["from_ms"], asked["until_ms"], asked["status"]
+        rows = [
+            row
+            for row in sorted(found, key=lambda row: row.created_ms, reverse=True)
+            if begins <= row.created_ms
+            and (not ends or row.created_ms <= ends)
+            and status in ("", row.status)
+        ]
+        offset, limit = int(asked["offset"]), int(asked["limit"])
         return {
-            "instances": [
-                {**row, "changed": self._owned.changed(account_id, one.id, id_)}
-                for id_, row in rows
-            ],
-            "total": total,
+            "instances": [asdict(row) for row in rows[offset : offset + limit]],
+            "total": len(rows),
         }
-
-    async def _times(self, cell: Cell, one: Workflow, ids: Sequence[str]) -> dict[str, str]:
-        known = self._created.setdefault(one.id, {})
-        for id_, row in await self._described(cell, one, [id_ for id_ in ids if id_ not in known]):
-            known[id_] = row["created_on"]
-        return known
-
-    async def _described(
-        self, cell: Cell, one: Workflow, ids: Sequence[str]
-    ) -> list[tuple[str, Json]]:
-        """By the ids of objects; without those that were deleted."""
-        found: list[tuple[str, Json]] = []
-        for some in _portions(ids):
-            said = await self._ask(cell, one, "list", {"objects": some})
-            pairs = zip(some, said["instances"], strict=True)
-            found += [(id_, row) for id_, row in pairs if row is not None]
-        return found
 
     async def _ask(self, cell: Cell, one: Workflow, what: str, body: Json) -> Json:
         answer = await _post(cell, one, what, body)

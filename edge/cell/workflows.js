@@ -2,11 +2,6 @@
 // workflow it has the engine's binding (`api:<name>`) and the engine's objects (`instances:<name>`).
 import { WorkerEntrypoint } from "cloudflare:workers";
 
-// Miniflare's numbers for the statuses; the engine has none for the one that is missing here.
-const STATUSES = ["queued", "running", "paused", "errored", "terminated", "complete", "waitingForPause", "waiting"];
-const ROLLING_BACK = "rollingBack";
-// Those in which the script's code runs.
-const BUSY = new Set(["running", "waitingForPause", ROLLING_BACK]);
 // How long the history may keep its next event to itself before it counts as read.
 const QUIET_MS = 100;
 const MOST_EVENTS = 20_000;
@@ -61,15 +56,6 @@ const ACTS = {
     await api.sendEvent(id, { type, payload });
     return {};
   },
-  // By the ids of objects: what each instance is, null for one that was deleted.
-  async list({ objects: ids }, api, objects) {
-    return { instances: await Promise.all(ids.map((id) => described(objects, id))) };
-  },
-  // Those of these whose code runs now.
-  async busy({ objects: ids }, api, objects) {
-    const found = await Promise.all(ids.map((id) => described(objects, id)));
-    return { busy: found.filter((one) => one && BUSY.has(one.status)).map((one) => one.id) };
-  },
   // An instance goes on when it is touched, and not before its alarm.
   async wake({ objects: ids }, api, objects) {
     await Promise.allSettled(ids.map((id) => objects.get(objects.idFromString(id)).exists()));
@@ -78,16 +64,6 @@ const ACTS = {
 };
 
 const status = (found) => ({ status: found.status });
-
-async function described(objects, id) {
-  try {
-    const { instanceId, status, createdOn } = await objects.get(objects.idFromString(id)).getInstanceMetadata();
-    return { id: instanceId, status: STATUSES[status] ?? ROLLING_BACK, created_on: createdOn };
-  } catch (error) {
-    if (String(error?.message).includes("never started")) return null;
-    throw error;
-  }
-}
 
 async function history(api, id) {
   const events = [];

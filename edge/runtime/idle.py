@@ -56,6 +56,15 @@ def entrance_connections(folder: str, sockets: str) -> int:
     return len(found)
 
 
+def accepted_connections(folder: str, path: str) -> int:
+    """Connections to the unix socket of that path, as a process without a network of its own sees them."""
+    with open(f"{folder}/net/unix", "rb") as table:
+        found = re.findall(
+            rb" 03 +\d+ " + re.escape(path.encode()) + rb"$", table.read(), re.MULTILINE
+        )
+    return len(found)
+
+
 def open_sockets(folder: str | Path) -> int:
     """How many a process has, from its folder in /proc. Descriptors would say less: workerd has two
     for each connection, and a cell without a sandbox has some more. Raises OSError when it is gone."""

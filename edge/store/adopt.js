@@ -1,8 +1,8 @@
 // Takes over what a node's disk has into a bucket: `./skerry storage move`. It stands in the place of an
 // account's store while none runs, and has its objects, without their own code.
 //
-// GET /objects/ID counts the rows of each table. POST /objects/ID takes lines of JSON, `[sql, values…]`, and
-// runs all of them or none. PUT and GET /files/NAME write and read a file.
+// GET /objects/ID counts the rows of each table. POST takes lines of JSON, `[sql, values…]`, and runs all of
+// them or none; DELETE makes it empty. PUT and GET /files/NAME write and read a file.
 
 import { DurableObject } from "cloudflare:workers";
 import { filesOf } from "./shared.js";
@@ -23,24 +23,24 @@ class Adopted extends DurableObject {
   }
 
   async fetch(request) {
-    if (request.method !== "POST") return Response.json(this.counts());
-    await this.ctx.storage.transaction(() => this.#run(request.body));
-    // What its own code does later, deleting what has expired for example, it plans when it wakes up.
-    if (this.plans) await this.alarm();
+    if (request.method === "DELETE") await this.ctx.storage.deleteAll();
+    if (request.method === "POST") {
+      // All of it first: the transaction must not wait for anything.
+      const lines = (await request.text()).split("\n").filter(Boolean);
+      // A row may refer to one that comes later, in another piece even.
+      this.ctx.storage.sql.exec("PRAGMA foreign_keys = OFF");
+      this.ctx.storage.transactionSync(() => this.#run(lines));
+      // What its own code does later, deleting what has expired for example, it plans when it wakes up.
+      if (this.plans) await this.alarm();
+    }
     return Response.json(this.counts());
   }
 
-  async #run(body) {
+  #run(lines) {
     const { sql } = this.ctx.storage;
-    sql.exec("PRAGMA defer_foreign_keys = ON");
-    let rest = "";
-    for await (const text of body.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop();
-      for (const line of lines) {
-        const [statement, ...values] = JSON.parse(line);
-        sql.exec(statement, ...values.map(read));
-      }
+    for (const line of lines) {
+      const [statement, ...values] = JSON.parse(line);
+      sql.exec(statement, ...values.map(read));
     }
   }
 

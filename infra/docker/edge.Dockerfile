@@ -9,7 +9,7 @@ RUN npm ci --no-audit --no-fund
 FROM python:3.11-slim
 WORKDIR /skerry
 RUN apt-get update \
- && apt-get install -y --no-install-recommends haproxy bubblewrap \
+ && apt-get install -y --no-install-recommends haproxy bubblewrap ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home skerry \
  && install -d -o skerry -m 0700 /node

@@ -61,9 +61,13 @@ def end_tail(instance: Instance, script: str, tail_id: str) -> None:
 
 
 def _send(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> bytes:
+    return _ask(instance, method, f"workers/scripts/{path}", body, content_type)
+
+
+def _ask(instance: Instance, method: str, path: str, body: bytes, content_type: str) -> bytes:
     account = f"{started.api_url(instance)}/accounts/{instance.config.account_id}"
     request = urllib.request.Request(  # noqa: S310 - our own http URL
-        f"{account}/workers/scripts/{path}",
+        f"{account}/{path}",
         data=body,
         method=method,
         headers={
@@ -74,6 +78,26 @@ def _send(instance: Instance, method: str, path: str, body: bytes, content_type:
     with direct.open(request, timeout=60.0) as response:
         answer: bytes = response.read()
     return answer
+
+
+def choose_target(instance: Instance, script: str, seconds: float) -> str:
+    """Let the script answer from a Lambda target of the stand-in; the function's name, once it is there."""
+    from tests.aws.cloud import KEY_ID, ROLE, SECRET  # noqa: PLC0415 - the stand-in is the tests' own
+
+    keys = {"access_key_id": KEY_ID, "secret_access_key": SECRET}
+    target = {"name": "bench", "region": "eu-central-1", "role_arn": ROLE, **keys}
+    json_type = "application/json"
+    body = json.dumps(target).encode()
+    made = json.loads(_ask(instance, "POST", "skerry/targets", body, json_type))
+    chosen = f"{script}/skerry-targets"
+    _send(instance, "PUT", f"{chosen}/{made['result']['id']}", b"", json_type)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = json.loads(_send(instance, "GET", chosen, b"", json_type))
+        if function := found["result"]["targets"][0]["function"]:
+            return str(function)
+        time.sleep(0.1)
+    raise LauncherError(f"{script} had no function within {seconds} s.")
 
 
 def deploy_to_live(instance: Instance, script: str) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -32,6 +33,9 @@ SAMPLE_SECONDS = 2.0
 # No kill in the last seconds: what is killed must be able to come back.
 QUIET_SECONDS = 15.0
 SETTLE_SECONDS = 120.0
+_RAYS: LiteralString = "SELECT ray FROM invocations"
+# Of request records: what stored logs lost is counted beside.
+_LOSSES: LiteralString = "SELECT coalesce(sum(records), 0) FROM losses WHERE reason IN ('front', 'agent', 'unreadable', 'spool', 'disk')"
 
 
 def run(minutes: float, seed: int | None) -> int:
@@ -65,7 +69,8 @@ def _soak(instance: Instance, seconds: float, seed: int) -> int:
     growth = watch.growth()
     with step("waiting for the last records"):
         rays = _recorded(instance, {one.visit.ray for one in load.asked if one.visit.ray})
-    found = verdict.judge(load.asked, killer.kills, rays)
+        counted = int(_asked(instance, _LOSSES)[0][0])
+    found = verdict.judge(load.asked, killer.kills, rays, counted)
     for line in verdict.lines(found, killer.kills, workers.deploys, began):
         say(line)
     for line in verdict.growth_lines(growth):
@@ -113,7 +118,7 @@ def _recorded(instance: Instance, wanted: set[str]) -> list[str]:
     while time.monotonic() < deadline and still < 3:
         time.sleep(3)
         try:
-            rays = [ray for ray in _rays(instance) if ray in wanted]
+            rays = [ray for (ray,) in _asked(instance, _RAYS) if ray in wanted]
         except psycopg.OperationalError:
             continue
         if wanted <= set(rays):
@@ -125,8 +130,8 @@ def _recorded(instance: Instance, wanted: set[str]) -> list[str]:
     return rays
 
 
-def _rays(instance: Instance) -> list[str]:
+def _asked(instance: Instance, query: LiteralString) -> list[tuple[Any, ...]]:
     url = postgres.url(instance.config.ports["postgres"], instance.config.password("postgres"))
     plain = url.replace("postgresql+psycopg", "postgresql")
     with psycopg.connect(plain, connect_timeout=10) as database:
-        return [str(ray) for (ray,) in database.execute("SELECT ray FROM invocations")]
+        return database.execute(query).fetchall()

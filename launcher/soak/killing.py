@@ -19,8 +19,9 @@ KINDS = (*CONTROL_PLANE, AGENT, *OF_THE_NODE)
 # How long a request that came during or after the kill may be the worse for it: until the process is
 # there again on a busy machine. The agent and the control plane may cost no request at all.
 SUFFERS_SECONDS = {"front": 10.0, "keeper": 5.0, "egress": 5.0, "cell": 5.0, "store": 8.0}
-# An agent loses what it was collecting (docs/observing.md); what a front or keeper had not said goes with it.
-UNRECORDED_SECONDS = {AGENT: 1.5, "front": 1.5, "cell": 0.0}
+# How long before a kill a request may have ended that is not recorded: an agent had read of it and not written it
+# down yet, a front had not said it. Moments, but of a process that waits for its turn on a busy machine.
+UNRECORDED_SECONDS = {AGENT: 0.2, "front": 0.5, "cell": 0.0}
 
 
 @dataclass(frozen=True)

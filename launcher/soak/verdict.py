@@ -39,15 +39,25 @@ class Verdict:
     """With a Ray id: those have to be recorded."""
     lost: int
     lost_unexplained: list[Asked]
+    """By no kill."""
+    counted: int
+    """So many the node says itself that it has lost: by then they have a reason."""
     doubled: int
 
     @property
     def good(self) -> bool:
-        return not (self.unexplained or self.lost_unexplained or self.doubled)
+        return not (self.unexplained or self.lost_without_reason or self.doubled)
+
+    @property
+    def lost_without_reason(self) -> int:
+        return max(len(self.lost_unexplained) - self.counted, 0)
 
 
-def judge(asked: Sequence[Asked], kills: Sequence[Kill], rays: Collection[str]) -> Verdict:
-    """`rays` are those of the records, each as often as it was recorded."""
+def judge(
+    asked: Sequence[Asked], kills: Sequence[Kill], rays: Collection[str], counted: int = 0
+) -> Verdict:
+    """`rays` are those of the records, each as often as it was recorded; `counted` how many the node says
+    that it lost."""
     causes: Counter[str] = Counter()
     unexplained = []
     for one in asked:
@@ -67,6 +77,7 @@ def judge(asked: Sequence[Asked], kills: Sequence[Kill], rays: Collection[str]) 
         len(answered),
         len(lost),
         [one for one in lost if unrecorded(one.visit, kills) is None],
+        counted,
         sum(count - 1 for count in recorded.values()),
     )
 
@@ -82,7 +93,8 @@ def lines(
         "Deploys: " + (", ".join(f"{n} {word}" for word, n in deploys.items()) or "none") + ".",
         f"Killed: {', '.join(f'{kill.what} at {kill.began - began:.0f} s' for kill in kills) or 'nobody'}.",
         f"Records: {verdict.answered:,} answers, {verdict.lost:,} not recorded "
-        f"({len(verdict.lost_unexplained):,} of them without a reason), {verdict.doubled:,} recorded twice.",
+        f"({verdict.lost_without_reason:,} of them without a reason, {verdict.counted:,} counted by the node), "
+        f"{verdict.doubled:,} recorded twice.",
     ]
     found += [
         f"  {one.template}: {one.cause} at {one.visit.began - began:.1f} s: {one.visit.text[:200]!r}"

@@ -309,6 +309,15 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has gone: boto keeps connections that it then lets go of."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _failed(call: Call, failure: FailureError) -> tuple[int, dict[str, str], bytes]:
     if _service(call) == "sts":
         text = f"<ErrorResponse><Error><Type>Sender</Type><Code>{failure.code}</Code><Message>{failure.message}</Message></Error></ErrorResponse>"
@@ -329,8 +338,7 @@ def running_cloud(folder: Path, own_port: int = 0) -> Iterator[Cloud]:
             stderr=log,
         )
     cloud = Cloud(folder, port)
-    server = ThreadingHTTPServer(("127.0.0.1", own_port), _handler(cloud))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", own_port), _handler(cloud))
     cloud.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:

@@ -42,6 +42,11 @@ def _takes_page(world: World, template: str) -> bool:
     return "page" in {parameter["name"] for parameter in parameters}
 
 
+def _asks_data(world: World, template: str) -> bool:
+    tags = world.app.openapi()["paths"][template]["get"]["tags"]
+    return any(tag.endswith(" data") for tag in tags)
+
+
 def _rows(result: Any) -> list[Any]:
     return result["items"] if isinstance(result, dict) else result
 
@@ -82,7 +87,8 @@ def test_until_a_page_is_short(crowded: World) -> None:
 
 def test_every_list_ends(world: World) -> None:
     """A list that ignored `page` would keep an SDK asking for ever."""
-    lists = _all_pages(world)
+    # What asks a node has none here.
+    lists = [one for one in _all_pages(world) if not _asks_data(world, one[0])]
     assert len(lists) >= 6
     for template, path in lists:
         first = _page(world, path)

@@ -23,6 +23,8 @@ CREATE TABLE child (parent INTEGER REFERENCES parent (id), what, PRIMARY KEY (pa
 CREATE INDEX names ON parent ("na me");
 CREATE VIEW all_of_them AS SELECT * FROM parent JOIN child ON parent = id;
 INSERT INTO parent (id, "na me") VALUES (9007199254740993, 'o''clock'), (2, 'line' || char(10)), (3, NULL);
+CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER NOT NULL REFERENCES tree (id));
+INSERT INTO tree VALUES (1, 2), (2, 1);
 INSERT INTO child VALUES (2, x'00ff'), (2, 1.5e300), (3, printf('%.*c', 100000, 'x')), (3, '');
 """
 LOOK = (

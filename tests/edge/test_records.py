@@ -1,5 +1,7 @@
 """What a node writes down about requests, and that it loses and doubles nothing on the way."""
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.agent.front.log import LineError, read_line
+from edge.agent.records.journal import Journal
 from edge.agent.records.spool import Spool
 from tests.edge.bundles import Bundle, Json, answering, host_of
 from tests.edge.gateway import Gateway
@@ -175,11 +178,10 @@ def test_records_wait_on_the_disk_while_the_control_plane_is_away(
         _record(node, "/alone")
 
 
-def test_a_killed_agent_costs_at_most_a_second_of_records(gateway: Gateway, folder: Path) -> None:
+def test_a_killed_agent_costs_no_records(gateway: Gateway, folder: Path) -> None:
     with running_node(gateway, folder, "mortal") as node:
         node.deploy("seen", Bundle(SCRIPT))
         visited: dict[str, float] = {}
-        killed_at = [0.0]
         done = threading.Event()
 
         def visit() -> None:
@@ -194,7 +196,6 @@ def test_a_killed_agent_costs_at_most_a_second_of_records(gateway: Gateway, fold
         try:
             until(lambda: node.enrolled.batches, 15, "the first batch")
             time.sleep(0.6)  # into the middle of a second
-            killed_at[0] = time.time()
             node.kill_agent()
             node.start()
         finally:
@@ -206,9 +207,41 @@ def test_a_killed_agent_costs_at_most_a_second_of_records(gateway: Gateway, fold
         recorded = Counter(str(one["path"]) for one in node.enrolled.requests())
         assert set(recorded.values()) == {1}
         lost = [path for path in visited if path not in recorded]
-        # A batch is collected for a second, and written for a moment more on a busy machine.
-        assert all(killed_at[0] - 2 < visited[path] <= killed_at[0] + 0.1 for path in lost), lost
-        assert len(recorded) > len(visited) / 2
+        # One may have been on its way from the pipe into the journal.
+        assert len(lost) <= 1, lost
+        assert node.events("lines_recovered")
+        # Nor does the front's death while there is no agent: the keeper has the pipe.
+        front = int(str(node.status()["front_pid"]))
+        node.kill_agent()
+        node.visit("seen", "/between")
+        os.kill(front, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{front}").exists(), 10, "the front is gone")
+        node.start()
+        _record(node, "/between")
+        journals = (node.folder / "spool").glob
+        until(lambda: len(list(journals("*.lines"))) <= 1, 10, "only this second has a journal")
+
+
+def test_a_journal_is_a_batch_until_that_is_spooled(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert journal.turn() != journal.turn()  # nothing was said
+    journal.add(["one", "b\xfc"])
+    journal.add(["two"])
+    first = journal.turn()
+    journal.add(["three"])
+    assert journal._file
+    journal._file.close()  # as the end of a process does
+    # Another agent, after this one was killed.
+    later = Journal(tmp_path)
+    left = dict(later.left())
+    assert left.pop(first) == ["one", "b\xfc", "two"]
+    assert list(left.values()) == [["three"]]
+    spool = Spool(tmp_path, limit_bytes=1000)
+    spool.put(b"a", 3, first)
+    assert Spool(tmp_path, limit_bytes=1000).holds(first)
+    later.done(first)
+    later.done(first)
+    assert dict(later.left()) == left
 
 
 def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None:
@@ -225,6 +258,7 @@ def test_a_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None
 def test_a_connection_without_a_request_is_no_record() -> None:
     no_request = "- 2 - <NOSRV> - 127.0.0.1 0 CR - -1 -1 -1 0 0 - - <BADREQ> <BADREQ>"
     assert read_line(no_request) is None
+    assert read_line("Proxy front stopped (cumulated conns: FE: 3, BE: 0).") is None
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "x " * 17 + "/path"])

@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import ACCOUNT_ID, Bundle, Json, slot as slot_of
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
@@ -137,6 +140,32 @@ def test_kills_during_a_step_and_a_sleep(node: TestNode) -> None:
     assert flow.entries("sleep") == WHOLE
 
 
+def test_a_snapshot_has_them_once_and_a_removal_leaves_nothing(
+    node: TestNode, folder: Path
+) -> None:
+    flow = Flow(node, "copied")
+    flow.create("one", waits=True)
+    target = folder / "snapshot-of-workflows"
+    command = [sys.executable, "-m", "edge.agent", "snapshot", "--dir", str(node.folder)]
+    subprocess.run([*command, "--to", str(target)], cwd=CHECKOUT, check=True, timeout=60)
+    listed = flow.ask("list", offset=0, limit=10, status="", from_ms=0, until_ms=0)
+    assert isinstance(listed["instances"], list)
+    (row,) = listed["instances"]
+    assert (row["id"], row["status"], listed["total"]) == ("one", "waiting", 1)
+    assert row["created_ms"] <= row["changed_ms"]
+    (link,) = target.glob(f"{ACCOUNT_ID}/objects/*/*copied-flow")
+    assert link.is_symlink()
+    assert os.readlink(link) == flow.id
+    assert len(list(link.glob("?" * 64 + ".sqlite"))) == 1
+
+    node.deploy("copied", None)
+    path = f"/stores/objects/{ACCOUNT_ID}/{flow.id}/destroy"
+    gone = {"destroyed": flow.id}
+    until(lambda: node.gateway.call(node.enrolled, "POST", path)[1] == gone, 20, "it is free")
+    assert not list(node.folder.glob(f"stores/*/objects/*/{flow.id}"))
+    assert not list(node.folder.glob("stores/*/objects/*/*copied-flow"))
+
+
 def test_kills_of_agent_and_node(node: TestNode) -> None:
     flow = Flow(node, "robust")
     flow.create("step", hangs=1)
@@ -152,7 +181,11 @@ def test_kills_of_agent_and_node(node: TestNode) -> None:
     flow.complete("sleep")
     assert flow.entries("sleep") == WHOLE
     assert flow.ask("event", id="event", type="tell", payload={"what": [1]}) == {}
-    assert flow.complete("event")["output"]["told"] == {"what": [1]}
+    assert flow.complete("event")["output"] == {
+        "times": 1,
+        "told": {"what": [1]},
+        "workflowName": "robust-flow",
+    }
     assert flow.entries("event") == WHOLE
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.bench import BARE_START, SANDBOXED_START, Row, load, report
+from launcher.bench import BARE_START, SANDBOXED_START, Row, functions, load, report
 from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
 from launcher.bench.load import Place
 
@@ -69,6 +69,13 @@ def test_a_section_is_replaced_alone_and_outlives_the_rest(
     assert report.PAGE.read_text() == (
         f"{report.HEAD}| second |\n\n## Other\n| 2 ms |\n\n## Pages\n| 3 ms |\n"
     )
+
+
+def test_figures_of_functions_are_a_table_that_says_what_they_are_not() -> None:
+    rows = [Row("cold, a cell", "ms", [30.0, 10.0, 20.0]), Row("ZIP", "kB", [44.4])]
+    said = functions._said(rows)
+    assert "| cold, a cell |      20.0 |      10.0 |      30.0 | ms   |" in said
+    assert "AWS adds its network" in said
 
 
 def test_a_percentile_is_between_its_neighbours() -> None:

@@ -16,7 +16,8 @@ from launcher.visiting import Visit
 from tests.platform import ROOT, clean_environment
 
 SECONDS = 540
-LOST_MOST = 60
+# A front that is killed takes along what it counted since it was asked.
+LOST_MOST = 3
 
 
 def _asked(began: float, status: int = 200, ray: str = "r") -> Asked:
@@ -53,12 +54,14 @@ def test_a_template_that_nobody_knows_may_answer_anything_but_a_failure() -> Non
 
 
 def test_a_record_is_neither_lost_nor_doubled() -> None:
-    first, second = _asked(50.0, ray="a"), _asked(99.5, ray="b")
+    first, second = _asked(50.0, ray="a"), _asked(99.8, ray="b")
     agent = Kill("agent", "edge-1-agent", 100.0, 100.2)
     assert judge([first, second], [agent], ["a"]).good  # the second before the agent died
     assert judge([first, second], [agent], ["a"]).lost == 1
     assert not judge([first, second], [agent], ["b"]).good
     assert not judge([first, second], [], ["a"]).good
+    assert judge([first, second], [], ["a"], counted=1).good
+    assert not judge([first, second], [], [], counted=1).good
     doubled = judge([first], [agent], ["a", "a"])
     assert (doubled.doubled, doubled.good) == (1, False)
 
@@ -93,8 +96,7 @@ def test_a_minute_of_it() -> None:
         check=False,
     )
     said = done.stdout
-    # docs/operating.md: a few records in ten thousand are lost around kills, and why is not known yet.
-    lost = int(re.findall(r"not recorded \((\d+) of them without a reason\)", said)[0])
+    lost = int(re.findall(r"not recorded \((\d+) of them without a reason", said)[0])
     assert done.returncode == (1 if lost else 0), said
     assert lost <= LOST_MOST, said
     assert ", 0 of them without a reason." in said

@@ -95,6 +95,8 @@ class Cell:
     """Its process was started for another network than that of today."""
     passed_sockets = 0
     """How many of its entrances the process was given."""
+    networked = False
+    """Whether it has connections besides those of who uses it."""
     calls_into: str | None = None
     """The folder of the sockets that it calls others by, when it calls any and is sandboxed."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
+
+from edge.fifo import open_fifo
 
 # Enough to explain why a cell ended; tails will ship more.
 RING_LINES = 500
@@ -62,11 +63,7 @@ class Output:
         """From here on what is printed is read. A cell without a process has nothing open."""
         if self._descriptor is not None:
             return
-        if not self._fifo.exists():
-            os.mkfifo(self._fifo, 0o600)
-        self._descriptor = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._descriptor = open_fifo(self._fifo, PIPE_BYTES)
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_readable)
 
     def writing_end(self) -> int:

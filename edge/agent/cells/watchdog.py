@@ -23,7 +23,12 @@ from edge.agent.cells.cell import Cell
 from edge.agent.cells.limits import Limits, Outcome
 from edge.agent.cells.probe import ProbeError, probe
 from edge.agent.processes import Process
-from edge.runtime.idle import anonymous_bytes, entrance_connections, open_sockets
+from edge.runtime.idle import (
+    accepted_connections,
+    anonymous_bytes,
+    entrance_connections,
+    open_sockets,
+)
 
 POLL_SECONDS = 0.1
 # A cell is asked whether it answers after each so many seconds of CPU, however slowly it gets them.
@@ -91,6 +96,8 @@ class Watch:
     def connections(self) -> int:
         """Visitors, the agent's probe, and whom the script talks to. Raises OSError when the process
         is gone."""
+        if self.cell.networked:
+            return accepted_connections(self._folder, str(self.cell.paths.main))
         own = self._limits.idle_sockets + self.cell.passed_sockets
         return open_sockets(self._folder) - own - self._calls()
 

@@ -1,23 +1,24 @@
 """The front's line per request: a FIFO that HAProxy writes and never waits for.
 
-HAProxy holds both ends, so what it wrote while no agent lived is read by the next one. A full pipe
-costs the line and nothing else: HAProxy counts it as dropped (`DroppedLogs` of `show info`).
+HAProxy and the keeper hold both ends, so what was written while no agent lived is read by the next one, whichever
+of them died meanwhile. A full pipe costs the line and nothing else: HAProxy counts it as dropped (`DroppedLogs` of `show info`).
 """
 
 import asyncio
 import contextlib
-import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.agent.front.template import LOG_FIELDS
+from edge.fifo import open_fifo
+from edge.paths import LOG_PIPE_BYTES
 
-# Some 4,000 requests: what may come while the agent does something else. More needs a privilege.
-PIPE_BYTES = 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 NOTHING = "-"
+_ENDS = re.compile(r"Proxy \S+ stopped \(.*\)\.")
 
 
 class LineError(ValueError):
@@ -55,7 +56,10 @@ class Line:
 
 
 def read_line(text: str) -> Line | None:
-    """None for a connection that brought no request for a script. Raises LineError."""
+    """None for a connection that brought no request for a script, and for HAProxy's word that it ends.
+    Raises LineError."""
+    if _ENDS.fullmatch(text):
+        return None
     fields = text.split(" ", len(LOG_FIELDS) - 1)
     if len(fields) == len(LOG_FIELDS) and NOTHING in (fields[0], fields[2]):
         return None
@@ -114,12 +118,7 @@ class FrontLog:
             os.close(descriptor)
 
     def _opened(self) -> int:
-        if not self._fifo.exists():
-            os.mkfifo(self._fifo, 0o600)
-        descriptor = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        return descriptor
+        return open_fifo(self._fifo, LOG_PIPE_BYTES)
 
     def _read(self, take: Callable[[list[str]], None]) -> None:
         if self._descriptor is None:

@@ -1,7 +1,7 @@
 """Collects what the front said in a second, writes it to the spool and ships it.
 
-An agent that dies loses the second it was collecting. From the spool on nothing is lost or counted
-twice: a batch keeps its id however often it is sent.
+Lines wait in a journal until then, so an agent that dies loses none that it had read. From the spool on
+nothing is lost or counted twice: a batch keeps its id however often it is sent.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from edge.agent.cells.fleet import Fleet
 from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
 from edge.agent.records.attribution import COLUMNS, Record, Timing, record, timing
+from edge.agent.records.journal import Journal
 from edge.agent.records.meters import Measure, Meters
 from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
@@ -27,8 +28,8 @@ from edge.agent.state import Slot, State
 COLLECT_SECONDS = 1.0
 # More than the front can say in that time; beyond it the agent would grow without limit.
 MOST_LINES = 50_000
-# The front's own count of lines it could not write, asked this rarely.
-DROPS_SECONDS = 10.0
+# The front's own count of lines it could not write, asked this rarely. It goes with the front's process.
+DROPS_SECONDS = 2.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class Recorder:
         self,
         *,
         spool: Spool,
+        journal: Journal,
         state: State,
         fleet: Fleet,
         front: Front,
@@ -50,6 +52,7 @@ class Recorder:
         self.points = points
         self.operations = operations
         self._spool = spool
+        self._journal = journal
         self._state = state
         self._fleet = fleet
         self._front = front
@@ -74,7 +77,26 @@ class Recorder:
         room = MOST_LINES - len(self._lines)
         if len(lines) > room:
             self._lose("agent", len(lines) - room)
-        self._lines += lines[:room]
+        taken = lines[:room]
+        if taken:
+            self._journal.add(taken)
+            self._lines += taken
+
+    async def recover(self) -> None:
+        """Take up what an agent had read that was killed. Before the front is read again."""
+        for identity, lines in self._journal.left():
+            if self._spool.holds(identity):
+                self._journal.done(identity)
+                continue
+            log.info("lines_recovered", lines=len(lines))
+            self._lines = lines
+            try:
+                await self._flush(identity)
+            except OSError as error:
+                log.error("records_not_spooled", reason=str(error))
+            except Exception:  # what cannot be read must not keep a node from starting
+                log.exception("lines_not_recovered")
+                self._journal.done(identity)
 
     def _lose(self, reason: str, count: int) -> None:
         if count:
@@ -100,6 +122,9 @@ class Recorder:
 
     async def flush(self) -> None:
         """Raises OSError when the disk does not take them; then they are lost, and counted."""
+        await self._flush(self._journal.turn())
+
+    async def _flush(self, identity: str) -> None:
         lines, self._lines = self._lines, []
         if self.meters.due():
             self._measures += self.meters.sample()
@@ -110,6 +135,7 @@ class Recorder:
         self._lose("points", dropped)
         lost, self._lost = self._lost, Counter()
         if not (requests or measures or points or operations or lost):
+            self._journal.done(identity)
             return
         batch = {
             "columns": COLUMNS,
@@ -122,17 +148,20 @@ class Recorder:
         }
         count = len(requests) + len(points)
         try:
-            dropped = await asyncio.to_thread(self._write, batch, count)
+            dropped = await asyncio.to_thread(self._write, batch, count, identity)
         except OSError:
+            self._journal.done(identity)
             self._lost.update(lost)
             self._lose("disk", count)
             raise
         self._lose("spool", dropped)
         self.shipping.wake()
 
-    def _write(self, batch: Mapping[str, object], requests: int) -> int:
+    def _write(self, batch: Mapping[str, object], requests: int, identity: str) -> int:
         text = json.dumps(batch, separators=(",", ":")).encode()
-        return self._spool.put(gzip.compress(text, 1), requests)
+        dropped = self._spool.put(gzip.compress(text, 1), requests, identity)
+        self._journal.done(identity)
+        return dropped
 
     def _attributed(self, lines: list[str]) -> tuple[list[Record], list[Timing]]:
         slots = {slot.number: slot for slot in self._state.slots() if slot.number is not None}

@@ -42,10 +42,13 @@ class Spool:
     def oldest(self) -> Batch | None:
         return self._batches[0] if self._batches else None
 
-    def put(self, content: bytes, requests: int) -> int:
+    def holds(self, identity: str) -> bool:
+        return any(batch.id == identity for batch in self._batches)
+
+    def put(self, content: bytes, requests: int, identity: str = "") -> int:
         """Write a batch, on the disk when this returns; how many requests went to make room.
         Raises OSError when the disk does not take it."""
-        identity = str(uuid.uuid4())
+        identity = identity or str(uuid.uuid4())
         path = self._folder / f"{time.time_ns():020d}-{identity}-{requests}.json.gz"
         draft = path.with_suffix(".draft")
         with draft.open("wb") as file:

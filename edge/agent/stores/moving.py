@@ -1,12 +1,12 @@
 """Carries the data of a node that does not run into the bucket: `python -m edge.agent move --dir DIR`.
 
-What is on the disk stays as it is. An object is taken over whole or not at all and then its rows are
-counted; a file is read back. Whatever ends this in between, it can be started again and does the rest.
+What is on the disk stays as it is. An object's rows are counted when it is there; a file is read back. Whatever ends this in between, it can be started again and does the rest.
 """
 
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import re
 import signal
@@ -32,6 +32,8 @@ from edge.runtime.trial import UnixConnection, memory_file, throw_away
 
 START_SECONDS, ANSWER_SECONDS = 60.0, 3600.0
 CHUNK = 1024 * 1024
+# The table of an object that is not whole.
+UNFINISHED = "skerry_unfinished"
 _OBJECT = re.compile(r"[0-9a-f]{64}\.sqlite")
 
 
@@ -109,8 +111,8 @@ def _move_object(ask: Ask, file: Path) -> int:
         try:
             wanted = dumping.counts(database)
             there = json.loads(b"".join(ask("GET", path, None)))
-            if not there and wanted:
-                there = json.loads(b"".join(ask("POST", path, dumping.lines(database))))
+            if UNFINISHED in there or (wanted and not there):
+                there = _adopted(ask, path, dumping.lines(database))
         except dumping.DumpError as error:
             raise MoveError(f"{file}: {error}") from error
     if there != wanted:
@@ -118,6 +120,19 @@ def _move_object(ask: Ask, file: Path) -> int:
             f"{file}: the bucket has other rows, and nothing of them was changed: {there} instead of {wanted}."
         )
     return sum(wanted.values())
+
+
+def _adopted(ask: Ask, path: str, lines: Iterable[bytes]) -> dict[str, int]:
+    """Rows by table afterwards. In pieces, since a store that does one thing for too long loses its
+    place in the cluster; until the last one, a table says that it is not whole."""
+    first = json.dumps([f"CREATE TABLE {UNFINISHED} (x)"]).encode() + b"\n"
+    last = json.dumps([f"DROP TABLE {UNFINISHED}"]).encode() + b"\n"
+    b"".join(ask("DELETE", path, None))
+    said = b""
+    for piece in _gathered(itertools.chain([first], lines, [last])):
+        said = b"".join(ask("POST", path, [piece]))
+    counted: dict[str, int] = json.loads(said)
+    return counted
 
 
 def _move_file(ask: Ask, file: Path, name: str) -> int:
@@ -135,6 +150,18 @@ def _chunks(file: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def _gathered(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Many in one piece."""
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if len(piece) >= CHUNK:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
 def _digest(chunks: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for chunk in chunks:
@@ -147,7 +174,7 @@ def _adopting(kind: Kind, account_id: str, runtime: Runtime, bucket: Bucket) -> 
     """How to ask the process that stands for the store."""
     with tempfile.TemporaryDirectory(prefix="skerry-move-") as folder, memory_file(b"") as said:
         config = adopt_config(runtime, kind, account_id, bucket, folder)
-        with throw_away(runtime, config, None, subprocess.DEVNULL, said) as running:
+        with throw_away(runtime, config, None, said, said) as running:
             if not running.first_event(START_SECONDS):
                 said.seek(0)
                 reason = said.read(2000).decode(errors="replace").strip()
@@ -171,7 +198,9 @@ def _adopting(kind: Kind, account_id: str, runtime: Runtime, bucket: Bucket) -> 
                     while chunk := answer.read(CHUNK):
                         yield chunk
                 except (OSError, http.client.HTTPException) as error:
-                    raise MoveError(f"{method} {path}: {error!r}") from error
+                    said.seek(0)
+                    reason = said.read().decode(errors="replace")[-2000:]
+                    raise MoveError(f"{method} {path}: {error!r} {reason}") from error
                 finally:
                     connection.close()
 

@@ -149,11 +149,11 @@ class Owned:
         found = sorted(name.group(1) for name in names if name and name.group(1) > after)
         return found[:limit]
 
-    def changed(self, account_id: str, id_: str, object_id: str) -> float:
-        """When an object last stored something, in seconds since 1970; 0 for none."""
+    def files(self, account_id: str, id_: str) -> list[Path]:
+        """The databases of its objects."""
         folder = self._find(account_id, id_)
-        files = [folder / f"{object_id}.sqlite{end}" for end in ("", "-wal")] if folder else []
-        return max((file.lstat().st_mtime for file in files if file.exists()), default=0.0)
+        found = folder.iterdir() if folder else ()
+        return sorted(path for path in found if _OBJECT_FILE.fullmatch(path.name))
 
     def destroy(self, account_id: str, id_: str) -> None:
         """Remove a namespace with all of its objects. Twice does no harm. Raises OwnedBusyError."""

@@ -232,6 +232,7 @@ class Stores:
             paths.main.chmod(0o660)
         cell = Cell(record, paths, listener, self._paths.root)
         cell.output.listener = lambda line: self.hear(record, line)
+        cell.networked = shared
         self._cells[account_id, kind] = cell
         return cell
 
