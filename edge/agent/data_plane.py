@@ -283,11 +283,11 @@ class DataPlane:
         await self.haproxy.open(listeners)
         await self.front.compare()
 
-    def open_door(self) -> None:
-        """Serve other nodes, too, once this one has enrolled."""
+    async def open_door(self) -> None:
+        """Serve other nodes, too, once this one has enrolled. The front is another one afterwards."""
         if write_door_files(self._files, load_credential(self._paths.credential)):
             self._write_main()
-            self.haproxy.renew()
+            await self.haproxy.renew()
 
     def _write_main(self) -> None:
         text = main_text(

@@ -120,7 +120,7 @@ class Node:
             neighbours=Neighbours(self._plane.front),
         )
         self._credential = credential
-        self._plane.open_door()
+        await self._plane.open_door()
         self._plane.background.run(self._puller.run(), "pull")
         self._plane.background.run(
             self._plane.recorder.shipping.run(self._gateway.ship), "ship records"

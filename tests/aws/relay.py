@@ -34,10 +34,12 @@ def certified(folder: Path, name: str = NAME) -> tuple[Path, ssl.SSLContext]:
 @contextmanager
 def relay(port: int, upstream: int, context: ssl.SSLContext) -> Iterator[None]:
     """Whoever connects to `port` over TLS speaks with `upstream`, both on this machine."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
+    ready = threading.Event()
+    started: list[asyncio.AbstractEventLoop] = []
     stop = asyncio.Event()
 
     async def serve() -> None:
+        started.append(asyncio.get_running_loop())
         server = await asyncio.start_server(
             lambda reader, writer: _passed(reader, writer, upstream), "127.0.0.1", port, ssl=context
         )
@@ -45,13 +47,14 @@ def relay(port: int, upstream: int, context: ssl.SSLContext) -> Iterator[None]:
         async with server:
             await stop.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    # `run` ends what still passes, and closes the loop.
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert ready.wait(10)
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        started[0].call_soon_threadsafe(stop.set)
         thread.join(10)
 
 

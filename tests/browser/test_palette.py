@@ -43,6 +43,7 @@ def test_going_anywhere_by_keys(page: Page, ada: Eye, platform: Platform) -> Non
     page.keyboard.type("palette shop")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/workers/palette-shop$"))
+    page.wait_for_load_state()  # the keys of a page that is on its way go to nobody
 
     page.keyboard.press("ControlOrMeta+k")
     page.keyboard.type("palette-s")

@@ -56,7 +56,7 @@ def _names(cell: str) -> list[str]:
 
 def test_every_variable_that_a_node_reads_is_described() -> None:
     # What processes tell each other: who they belong to, and which sockets they inherit.
-    inner = {"SKERRY_NODE", "SKERRY_ROLE"}
+    inner = {"SKERRY_NODE", "SKERRY_ROLE", "SKERRY_NETWORK"}
     inner |= {f"SKERRY_{socket}_FD" for socket in ("HTTP", "HTTPS", "DOOR", "LOG")}
     read = _in_sources(r'"(SKERRY_[A-Z_]+)"', "edge")
     assert {"SKERRY_SLOTS", "SKERRY_SANDBOX"} <= read

@@ -351,7 +351,8 @@ class _Requests(BaseHTTPRequestHandler):
             return (200, content) if content is not None else (404, {"error": "no such module"})
         wanted = json.loads(body)["digests"]
         # Half of them: the node asks again for the rest.
-        some = {one: self.control.files[one] for one in wanted[: len(wanted) // 2 + 1]}
+        half = wanted[: len(wanted) // 2 + 1]
+        some = {one: self.control.files[one] for one in half if one in self.control.files}
         return 200, {"modules": base64_files(some)}
 
     def _enrol(self, request: Json) -> tuple[int, Json]:

@@ -17,7 +17,7 @@ from tests.faults.instance import FIRST, SECONDS, Instance, kill
 from tests.faults.steps import Deploy, Hold
 from tests.faults.visitors import Visitors
 
-pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.long, pytest.mark.platform, pytest.mark.xdist_group("faults")]
 
 PROCESSES: dict[str, Callable[[Deploy], Identity]] = {
     "api": lambda deploy: deploy.instance.process("control"),

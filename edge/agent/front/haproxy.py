@@ -60,6 +60,10 @@ class HAProxy:
         self._files = files
         self._admin = admin
         self._process: Process | None = None
+        self._started = asyncio.Event()
+        """Set when another one serves in the place of one that ended."""
+        self._renewed: Process | None = None
+        """One that was asked to end, so that another one starts with a new main file."""
         self._listeners: dict[str, socket.socket] = {}
 
     @property
@@ -98,6 +102,7 @@ class HAProxy:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 await on_start()
+                self._started.set()
 
     async def _lost(self, process: Process) -> None:
         """Wait until it is dead, killed because it hung, or on its way out because somebody asked
@@ -106,17 +111,26 @@ class HAProxy:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await process.wait()
-        log.warning("front_lost", pid=process.pid, health=health.name.lower())
+        if process is self._renewed:
+            log.info("front_renewed", pid=process.pid)
+        else:
+            log.warning("front_lost", pid=process.pid, health=health.name.lower())
         if health is Health.HANGS:
             await process.end(signal.SIGKILL)
         else:
             process.send(signal.SIGUSR1)
 
-    def renew(self) -> None:
-        """Have another one start with what the main file says now; this one finishes what it has
-        begun. Visitors who come in between wait."""
-        if self._process:
-            self._process.send(signal.SIGUSR1)
+    async def renew(self) -> None:
+        """Have another one start with what the main file says now, and wait until it serves; this one
+        finishes what it has begun. Visitors who come in between wait."""
+        before = self._renewed = self._process
+        if before is None:
+            return
+        self._started.clear()
+        before.send(signal.SIGUSR1)
+        with contextlib.suppress(TimeoutError):  # `watch` goes on trying
+            async with asyncio.timeout(START_SECONDS):
+                await self._started.wait()
 
     async def stop(self, grace: float) -> None:
         """Finish open requests for `grace` seconds, then end."""
