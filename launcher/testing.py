@@ -17,7 +17,7 @@ from launcher.progress import say
 
 # Three workers for the two cores of the smallest machine that CI has: tests wait for processes more than they work.
 # launcher/grouping.py says what stays together.
-PYTEST_PARALLEL = ["-n", "3", "--no-loadscope-reorder", "-p", "launcher.grouping"]
+PYTEST_PARALLEL = ["-n", "3", "-p", "launcher.grouping"]
 
 # The tests' servers are thrown away: nothing of theirs has to survive a power failure.
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")

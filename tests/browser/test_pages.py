@@ -16,12 +16,7 @@ from tests.browser.test_journeys import deploy_again
 from tests.faults.instance import stopped, with_children
 from tests.platform import Platform
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.browser,
-    pytest.mark.platform,
-    pytest.mark.xdist_group("platform"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
 
 def test_the_gallery_and_its_forms(page: Page, ada: Eye) -> None:

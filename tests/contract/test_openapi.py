@@ -25,8 +25,6 @@ from schemathesis.schemas import APIOperation, BaseSchema
 from tests.cast import upload_parts
 from tests.contract.conftest import World
 
-pytestmark = pytest.mark.long
-
 CHECKED = (
     "not_a_server_error",
     "status_code_conformance",

@@ -21,7 +21,7 @@ from tests.docs.following import Reader
 from tests.launcher.platform import START_SECONDS, Platform
 from tests.platform import clean_environment
 
-pytestmark = [pytest.mark.long, pytest.mark.platform, pytest.mark.xdist_group("docs")]
+pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("docs")]
 
 DOCS = ROOT / "docs"
 NPM = """#!/bin/sh

@@ -25,7 +25,7 @@ from tests.edge.bundles import Bundle, answering, host_of, slot
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import Answer, TestNode, running_node, until
 
-pytestmark = [pytest.mark.edge, pytest.mark.long]
+pytestmark = pytest.mark.edge
 
 COLD_VISITORS = 1000
 IDLE_SCRIPTS = 5000

@@ -35,7 +35,7 @@ from tests.faults.instance import (
 from tests.faults.visitors import Visitors
 from tests.platform import ROOT
 
-pytestmark = [pytest.mark.long, pytest.mark.platform, pytest.mark.xdist_group("outage")]
+pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("outage")]
 
 CONTROL_PLANE = ("control", "worker", "beat", "postgres", "valkey")
 OUTAGE_SECONDS = 60

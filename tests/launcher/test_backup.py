@@ -11,7 +11,7 @@ import pytest
 
 from tests.launcher.platform import Platform, eventually
 
-pytestmark = [pytest.mark.long, pytest.mark.platform, pytest.mark.xdist_group("backup")]
+pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("backup")]
 
 ANY_PORTS = ["--port", "0", "--http-port", "0", "--https-port", "0"]
 MEMBER = {"email": "ada@example.org", "password": "correct horse battery"}

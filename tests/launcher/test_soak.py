@@ -15,8 +15,6 @@ from launcher.soak.verdict import Asked, judge
 from launcher.visiting import Visit
 from tests.platform import ROOT, clean_environment
 
-pytestmark = pytest.mark.long
-
 SECONDS = 540
 # A front that is killed takes along what it counted since it was asked.
 LOST_MOST = 3

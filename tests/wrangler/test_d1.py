@@ -10,7 +10,7 @@ import pytest
 from tests.platform import Platform
 from tests.wrangler.conftest import Project, Said, Wrangler
 
-pytestmark = [pytest.mark.xdist_group("wrangler"), pytest.mark.long]
+pytestmark = pytest.mark.xdist_group("wrangler")
 
 WORKER = """
 export default {
