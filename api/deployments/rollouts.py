@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session, aliased, contains_eager, joinedload, object_session
+from sqlalchemy.orm import Session, aliased, contains_eager, joinedload
 
 from api import sealing
 from api.accounts.models import Account
 from api.clock import now
 from api.db import transaction
-from api.deployments import homes
+from api.deployments import homes, slots
 from api.deployments.models import Deployment, DeploymentState, Rollout, RolloutState
 from api.nodes import authority, homes as node_homes, stores
 from api.nodes.models import Node
@@ -25,12 +25,10 @@ from api.nodes.service import remove as remove_node
 from api.pagination import Listing, Page, paginate
 from api.queue import enqueue
 from api.scripts.models import Script
-from api.scripts.urls import hostnames
 from api.settings import settings
 from api.targets import service as targets
 from api.targets.access import Access
 from api.targets.models import LambdaTarget
-from api.versions import service as versions
 
 WAITING = (RolloutState.QUEUED, RolloutState.SENT)
 # The pause before a target that did not answer is tried again, in seconds: doubled up to a minute.
@@ -204,7 +202,7 @@ def desired(session: Session, node: Node, since: int) -> list[dict[str, Any]]:
         .where(Rollout.target_id == node.id, Rollout.generation > since, _newest_of_its_script())
         .order_by(Rollout.generation)
     )
-    return [slot(rollout) for rollout in session.scalars(query)]
+    return slots.slots(session, session.scalars(query))
 
 
 def _newest_of_its_script() -> ColumnElement[bool]:
@@ -237,66 +235,6 @@ def unsettled(session: Session, node: Node, account: Account, page: Page) -> Lis
     return paginate(session, query, page)
 
 
-def slot(rollout: Rollout) -> dict[str, Any]:
-    """What a node is told of one script."""
-    script, deployment = rollout.script, rollout.deployment
-    home = _other_home(rollout)
-    shares = deployment.shares if deployment and not home else []
-    return {
-        "script_id": script.id,
-        "account_id": script.account_id,
-        "name": script.name,
-        "generation": rollout.generation,
-        "deployment_id": rollout.deployment_id,
-        "hostnames": hostnames(script) if deployment else [],
-        "scaling": script.scaling.model_dump(),
-        "data_node": _other_data_node(rollout),
-        "data_bucket": _data_bucket(rollout),
-        "home": {"node_id": home.id, "name": home.name} if home else None,
-        "function": _backup(rollout) if deployment else None,
-        "versions": [
-            {
-                "version_id": version.id,
-                "number": version.number,
-                "percentage": percentage,
-                "spec": versions.spec(version),
-            }
-            for version, percentage in shares
-        ],
-    }
-
-
-def _other_data_node(rollout: Rollout) -> str | None:
-    """The node that has the platform's data, if it is not the rollout's own: that one has to refuse
-    scripts which bind storage."""
-    session = object_session(rollout)
-    node = stores.data_node(session) if session else None
-    return node.name if node and node.id != rollout.target_id else None
-
-
-def _data_bucket(rollout: Rollout) -> str | None:
-    session = object_session(rollout)
-    node = stores.data_node(session) if session else None
-    return node.bucket or None if node else None
-
-
-def _other_home(rollout: Rollout) -> Node | None:
-    """The node that alone runs the script, if the rollout goes to another one, which forwards to it."""
-    session, home_id = object_session(rollout), rollout.script.home_id
-    forwards = rollout.deployment and isinstance(rollout.target, Node) and home_id
-    if not (session and forwards) or home_id == rollout.target_id:
-        return None
-    return session.get(Node, home_id)
-
-
-def _backup(rollout: Rollout) -> dict[str, str] | None:
-    """The function that answers while a node cannot; a Lambda target need not hear of it."""
-    session = object_session(rollout)
-    if session is None or isinstance(rollout.target, LambdaTarget):
-        return None
-    return targets.backup(session, rollout.script)
-
-
 # --- claiming and recording -------------------------------------------------------------------
 
 
@@ -324,7 +262,7 @@ def claim(session: Session, rollout_id: str) -> Push | LambdaPush | None:
     rollout = session.get_one(Rollout, rollout_id)
     if isinstance(rollout.target, LambdaTarget):
         rollout.due_at = moment + LAMBDA_PUSH_LOST_AFTER
-        return _lambda_push(rollout, rollout.target)
+        return _lambda_push(session, rollout, rollout.target)
     node = session.get_one(Node, rollout.target_id)
     return Push(
         rollout_id=rollout.id,
@@ -334,7 +272,7 @@ def claim(session: Session, rollout_id: str) -> Push | LambdaPush | None:
         push_key=sealing.unseal(node.sealed_push_key),
         authority=authority.ensure(session).certificate,
         generation=node.generation,
-        slot=slot(rollout),
+        slot=slots.slot(session, rollout),
     )
 
 
@@ -350,19 +288,19 @@ def placed(session: Session) -> list[LambdaPush]:
         )
     )
     return [
-        _lambda_push(rollout, rollout.target)
+        _lambda_push(session, rollout, rollout.target)
         for rollout in session.scalars(query)
         if isinstance(rollout.target, LambdaTarget)
     ]
 
 
-def _lambda_push(rollout: Rollout, target: LambdaTarget) -> LambdaPush:
+def _lambda_push(session: Session, rollout: Rollout, target: LambdaTarget) -> LambdaPush:
     return LambdaPush(
         rollout_id=rollout.id,
         target_id=target.id,
         target_name=target.name,
         generation=rollout.generation,
-        slot=slot(rollout),
+        slot=slots.slot(session, rollout),
         access=Access.of(target),
         role_arn=target.role_arn,
         memory_mib=target.memory_mib,

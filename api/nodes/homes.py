@@ -37,19 +37,10 @@ def _chosen(session: Session, account: Account) -> Node | None:
     return min(nodes, key=lambda node: (node.away, homes.get(node.id, 0)), default=None)
 
 
-def of(session: Session, account: Account) -> Node | None:
-    return session.get(Node, account.home_id) if account.home_id else None
-
-
-def at_home_on(session: Session, node: Node) -> list[Account]:
-    """The accounts whose Durable Objects are on a node."""
-    return list(session.scalars(select(Account).where(Account.home_id == node.id)))
-
-
 def leave(session: Session, node: Node, *, abandon: bool) -> list[Account]:
     """Before a node is removed: its accounts have no home then. Raises Conflict when there are any, unless
     they are to be abandoned; answers them."""
-    accounts = at_home_on(session, node)
+    accounts = list(session.scalars(select(Account).where(Account.home_id == node.id)))
     if accounts and not abandon:
         raise Conflict(
             f"{node.name} has the Durable Objects of {len(accounts)} "

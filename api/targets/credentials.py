@@ -10,6 +10,7 @@ from api import ids, sealing
 from api.clock import now
 from api.scripts.models import Script
 from api.targets.models import ChosenTarget, FunctionCredential
+from api.versions.models import Version
 
 PREFIX = "skb_"
 # A push gives a function a new one when its own is this old.
@@ -18,14 +19,13 @@ REPLACED_EVERY = timedelta(days=7)
 OVERLAP = timedelta(hours=1)
 
 
-def in_use(session: Session, target_id: str, script_id: str, version_id: str) -> str:
+def in_use(session: Session, target_id: str, version_id: str) -> str:
     """The secret that the version's function has since the last push; empty when it has none."""
-    del script_id
     found = session.scalar(_newest(target_id, version_id))
     return sealing.unseal(found.sealed_secret) if found else ""
 
 
-def for_push(session: Session, target_id: str, script_id: str, version_id: str) -> str:
+def for_push(session: Session, target_id: str, version_id: str) -> str:
     """The secret that the version's function is to have: its own one, or a new one for an old one."""
     found = session.scalar(_newest(target_id, version_id))
     if found is not None and found.issued_at > now() - REPLACED_EVERY:
@@ -34,7 +34,7 @@ def for_push(session: Session, target_id: str, script_id: str, version_id: str) 
     session.add(
         FunctionCredential(
             target_id=target_id,
-            script_id=script_id,
+            script_id=session.get_one(Version, version_id).script_id,
             version_id=version_id,
             digest=ids.digest(secret.encode()),
             sealed_secret=sealing.seal(secret),

@@ -1,7 +1,7 @@
 """Where else: Lambda targets are added, chosen by scripts and removed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -191,21 +191,22 @@ def placed(session: Session, target_id: str, script_id: str, name: str, url: str
     return moved
 
 
-def backup(session: Session, script: Script) -> dict[str, str] | None:
-    """What a node's front is told of a function that answers while the node cannot."""
+def backups(session: Session, script_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """What a node's front is told of functions that answer while the node cannot, by script."""
     query = (
-        select(LambdaFunction.url)
+        select(LambdaFunction.script_id, LambdaFunction.url)
         .join(
             ChosenTarget,
             (ChosenTarget.script_id == LambdaFunction.script_id)
             & (ChosenTarget.target_id == LambdaFunction.target_id),
         )
-        .where(LambdaFunction.script_id == script.id, LambdaFunction.url != "")
+        .where(LambdaFunction.script_id.in_(script_ids), LambdaFunction.url != "")
         .order_by(LambdaFunction.target_id)
-        .limit(1)
     )
-    url = session.scalar(query)
-    return {"url": url, "secret": front_secret(script.id)} if url else None
+    found: dict[str, dict[str, str]] = {}
+    for script_id, url in session.execute(query):
+        found.setdefault(script_id, {"url": url, "secret": front_secret(script_id)})
+    return found
 
 
 def front_secret(script_id: str) -> str:

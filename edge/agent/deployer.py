@@ -100,7 +100,8 @@ class Deployer:
             if self._unrouted:
                 self._unrouted = False
                 await self._front.route(hosts(self._state.slots()))
-        self._background.run(self._backups.update(), "backups")
+                # Names are looked up for it: nobody waits for that.
+                self._background.run(self._backups.update(), "backups")
 
     # Deploy
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,14 @@ def node_processes(node: Path) -> Iterator[tuple[Identity, str]]:
     for process, variables in marked(NODE_VARIABLE, lambda value: value == str(node)):
         if process.pid != os.getpid():
             yield process, variables.get(ROLE_VARIABLE, "")
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or its end, within so long. Unlike `select.select`, for any
+    number of descriptors in this process."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def plays(process: Identity, node: Path, role: str) -> bool:

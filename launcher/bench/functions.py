@@ -167,20 +167,13 @@ def _timed(times: int, ask: Callable[[], object]) -> list[float]:
 
 
 def _said(rows: list[Row]) -> str:
-    width = max(len(row.name) for row in rows)
-    lines = [
-        "",
-        f"| {'row':<{width}} |    median |    lowest |   highest | unit |",
-        f"|-{'-' * width}-|----------:|----------:|----------:|------|",
-        *(
-            f"| {row.name:<{width}} | {row.median:>9,.1f} | {min(row.values):>9,.1f} | "
-            f"{max(row.values):>9,.1f} | {row.unit:<4} |"
-            for row in rows
-        ),
-        "",
-        f"The same Hono Worker; {COLD_STARTS} cold starts, {WARM_REQUESTS} requests one after the other, {PUSHES} pushes. "
-        "AWS adds its network, its microVM and",
-        "seconds for a changed function; a push to it here is what Skerry and its waiting take.",
-        report.machine(),
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *report.lines(rows),
+            "",
+            f"The same Hono Worker; {COLD_STARTS} cold starts, {WARM_REQUESTS} requests one after the other, {PUSHES} pushes. "
+            "AWS adds its network, its microVM and",
+            "seconds for a changed function; a push to it here is what Skerry and its waiting take.",
+            report.machine(),
+        ]
+    )

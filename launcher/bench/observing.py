@@ -108,17 +108,7 @@ def _read(url: str) -> None:
 
 
 def _said(rows: dict[str, Row], kinds: list[str]) -> str:
-    width = max(len(name) for name in rows)
-    lines = [
-        "",
-        f"| {'row':<{width}} |     median |     lowest |    highest | unit |",
-        f"|-{'-' * width}-|-----------:|-----------:|-----------:|------|",
-    ]
-    lines += [
-        f"| {row.name:<{width}} | {row.median:>10,.1f} | {min(row.values):>10,.1f} | "
-        f"{max(row.values):>10,.1f} | {row.unit:<4} |"
-        for row in sorted(rows.values(), key=lambda one: one.unit)
-    ]
+    lines = report.lines(sorted(rows.values(), key=lambda one: one.unit))
     off = rows[f"requests/s, {kinds[0]}"].median
     lines += [
         "",

@@ -207,7 +207,7 @@ def test_a_function_of_somebody_else_is_left_alone(
 
 def _lambda_push(session: Session, rollout_id: str) -> Any:
     found = session.get_one(Rollout, rollout_id)
-    return rollouts._lambda_push(found, session.get_one(LambdaTarget, found.target_id))
+    return rollouts._lambda_push(session, found, session.get_one(LambdaTarget, found.target_id))
 
 
 def _a_zip() -> bytes:

@@ -259,8 +259,12 @@ def test_it_survives_the_agent_and_comes_back_when_killed(
 
     open_node.kill_agent()
     os.kill(open_node.pids("network:")[0], signal.SIGKILL)
+    inside = ["nsenter", f"--net=/proc/{cells[0]}/ns/net", "nft"]
+    subprocess.run([*inside, "flush", "ruleset"], check=True)
     open_node.start()
     until(lambda: "text" in ask(open_node, address), what="a new agent attaches what is missing")
+    rules = subprocess.run([*inside, "list", "ruleset"], capture_output=True, check=True).stdout
+    assert b"10.0.0.0/8" in rules
     assert open_node.pids("cell:") == cells
 
     open_node.deploy("dialer", Bundle(DIALER + "// again"))

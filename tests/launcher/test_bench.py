@@ -74,7 +74,7 @@ def test_a_section_is_replaced_alone_and_outlives_the_rest(
 def test_figures_of_functions_are_a_table_that_says_what_they_are_not() -> None:
     rows = [Row("cold, a cell", "ms", [30.0, 10.0, 20.0]), Row("ZIP", "kB", [44.4])]
     said = functions._said(rows)
-    assert "| cold, a cell |      20.0 |      10.0 |      30.0 | ms   |" in said
+    assert "| cold, a cell |       20.0 |       10.0 |       30.0 | ms   |" in said
     assert "AWS adds its network" in said
 
 

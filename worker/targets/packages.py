@@ -15,8 +15,8 @@ from api.versions import service as versions
 from edge.lambda_zip import REMOTE_BINDING_TYPES, pack
 from edge.spec import Spec, read_spec
 
-# From target, script and version to the secret of the version's function.
-Credential = Callable[[Session, str, str, str], str]
+# From target and version to the secret of the version's function.
+Credential = Callable[[Session, str, str], str]
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ def _package(
     spec, key, secret = read_spec(version["spec"]), _key(version), ""
     if any(one.type in REMOTE_BINDING_TYPES for one in spec.bindings):
         with transaction() as session:
-            secret = credential(
-                session, push.target_id, push.slot["script_id"], version["version_id"]
-            )
+            secret = credential(session, push.target_id, version["version_id"])
     return Package(
         version_id=version["version_id"],
         number=version["number"],

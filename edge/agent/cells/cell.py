@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edge.agent.cells.confinement import Confinement, Mount
+from edge.agent.cells.confinement import Confinement, Mount, Reaches
 from edge.agent.cells.limits import NICENESS, Limits, Outcome
 from edge.agent.cells.output import Output
 from edge.agent.cells.probe import ProbeError, probe
@@ -259,8 +259,7 @@ class Cell:
         mounts: Sequence[Mount] = (),
         doors: bool = True,
         locks: Sequence[int] = (),
-        own_network: bool = False,
-        network: bool = False,
+        reaches: Reaches = Reaches.NOTHING,
     ) -> Process:
         """Start the process behind the held socket; `answers` tells when it is up."""
         self.output.open()
@@ -293,8 +292,7 @@ class Cell:
                     mounts=mounts,
                     doors=doors,
                     locks=locks,
-                    own_network=own_network,
-                    network=network,
+                    reaches=reaches,
                 )
         finally:
             os.close(writing_end)

@@ -4,37 +4,24 @@ import asyncio
 import contextlib
 import json
 import os
-import select
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from edge.agent.cells.limits import DESCRIPTORS
-from edge.agent.cells.networks import Networks, Plug
-from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Process
+from edge.agent.cells.networks import AUTHORITIES, Networks, Plug, shown
+from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Process, readable
 from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.config import Door
 from edge.runtime.network import Network
 from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
 
-# The node's network, names and authorities.
-NETWORK = [
-    "--share-net",
-    *(
-        word
-        for path in (
-            "/etc/resolv.conf",
-            "/etc/hosts",
-            "/etc/nsswitch.conf",
-            "/etc/ssl",
-            "/usr/share/ca-certificates",
-        )
-        for word in ("--ro-bind-try", path, path)
-    ),
-]
+# What the node's network needs to be used.
+_NAMES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 
 # bubblewrap tells its child's pid as soon as it has forked.
 INFO_SECONDS = 10.0
@@ -43,6 +30,16 @@ _OWN_VIEW = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c")
 _MOUNT = (
     'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; shift; exec "$@"'
 )
+
+
+class Reaches(Enum):
+    """The network that a process has around it."""
+
+    NOTHING = auto()
+    OWN = auto()
+    """One of its own, filtered: see networks.py."""
+    NODES = auto()
+    """The node's. No script's cell ever has it."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +108,10 @@ class Confinement:
         mounts: Sequence[Mount] = (),
         doors: bool = True,
         locks: Sequence[int] = (),
-        own_network: bool = False,
-        network: bool = False,
+        reaches: Reaches = Reaches.NOTHING,
     ) -> Process:
-        """Start workerd on these sockets; without `doors` it can ask nobody, unless it has the node's
-        `network`, which no script's cell ever has. `locks` are descriptors that are open for as long as
-        it lives. The process answered is workerd itself."""
+        """Start workerd on these sockets; without `doors` and a network it can ask nobody. `locks` are
+        descriptors that are open for as long as it lives. The process answered is workerd itself."""
         sockets = [f"--socket-fd={name}={listener}" for name, listener in listeners.items()]
         passed = [config, *listeners.values(), *locks]
         node = self.paths.root
@@ -132,12 +127,13 @@ class Confinement:
                 data_bytes=data_bytes,
                 niceness=niceness,
             )
-        networks = self.networks if own_network else None
+        networks = self.networks if reaches is Reaches.OWN else None
         with networks.plug() if networks else nullcontext(Plug()) as plug:
             readable, writable = os.pipe()
             try:
                 options = [*self._options(role, writable, doors), *self._mounted(mounts)]
-                options += NETWORK if network else []
+                if reaches is Reaches.NODES:
+                    options += ["--share-net", *shown((*_NAMES, *AUTHORITIES))]
                 command = self.sandbox.serve(uid, [*options, *plug.options], config, *sockets)
                 command = [*self._mounting(mounts), *command]
                 process = Process.start(
@@ -210,17 +206,10 @@ def _inner(info: int) -> Identity | None:
     with os.fdopen(info, "rb", buffering=0) as pipe:
         while b"}" not in said:
             left = max(deadline - time.monotonic(), 0)
-            chunk = pipe.read(4096) if _readable(info, left) else b""
+            chunk = pipe.read(4096) if readable(info, left) else b""
             if not chunk:
                 return None
             said += chunk
     with contextlib.suppress(ValueError, KeyError):
         return Identity.of(json.loads(said)["child-pid"])
     return None
-
-
-def _readable(descriptor: int, seconds: float) -> bool:
-    """Unlike `select`, for any number of descriptors in this process."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

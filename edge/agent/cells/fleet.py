@@ -14,7 +14,7 @@ from edge.agent.assets import AssetFolders, ManifestError
 from edge.agent.bundles import Bundles, DigestError
 from edge.agent.calls import Calls
 from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, build_digest
-from edge.agent.cells.confinement import Confinement, Mount
+from edge.agent.cells.confinement import Confinement, Mount, Reaches
 from edge.agent.cells.limits import Limits
 from edge.agent.desired import Version
 from edge.agent.doors import Doors
@@ -341,7 +341,7 @@ class Fleet:
                     uid,
                     self._mounts(cell, build),
                     locks=locks,
-                    own_network=build.network is not None,
+                    reaches=Reaches.OWN if build.network else Reaches.NOTHING,
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from edge.agent.background import Background
-from edge.agent.processes import Process, node_processes
+from edge.agent.processes import Process, node_processes, readable
 from edge.proc import environment
 from edge.runtime.network import Network, missing
 from edge.runtime.sandbox import Level
@@ -34,6 +35,8 @@ VARIABLE = "SKERRY_NETWORK"
 INSIDE = "198.18.0.0/24"
 NODES_LOOPBACK, RESOLVER = "198.18.0.2", "198.18.0.3"
 READY_SECONDS = 5.0
+# One that lived this long is started again at once, one that cannot start only this often.
+STEADY_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 HOSTS = Path("/etc/hosts")
 # Where distributions keep the certificates of the authorities that the system believes.
@@ -92,8 +95,7 @@ class Networks:
                 file = stack.enter_context(memory_file(content)).fileno()
                 descriptors.append(file)
                 options += ["--ro-bind-data", str(file), path]
-            for folder in AUTHORITIES:
-                options += ["--ro-bind-try", folder, folder]
+            options += shown(AUTHORITIES)
             yield Plug(options, descriptors)
 
     def _files(self) -> dict[str, bytes]:
@@ -122,17 +124,10 @@ class Networks:
     async def attach(self, cell: Process) -> None:
         """Let a cell that waits reach its network, until it ends; one that cannot is killed."""
         try:
-            await self._attach(cell)
+            self._keep(cell, await self._start(cell))
         except BaseException:
             cell.send(signal.SIGKILL)
             raise
-
-    async def _attach(self, cell: Process) -> None:
-        with open(f"/proc/{cell.pid}/ns/net", "rb") as namespace:  # noqa: ASYNC230 nothing to wait for
-            await asyncio.to_thread(
-                _refuse_the_rest, namespace.fileno(), self.rules(), self._loopback
-            )
-        self._keep(cell, await self._start(cell))
 
     def adopt(self, cell: Process) -> bool:
         """Go on with what an earlier agent attached, or attach what is missing. False when the cell
@@ -159,7 +154,8 @@ class Networks:
         self._devices.clear()
 
     def rules(self) -> str:
-        """nftables' rules for what leaves a cell (nft(8)); the first that fits decides."""
+        """nftables' rules for what leaves a cell (nft(8)), in the place of those before; the first that
+        fits decides."""
         denied = _set(self._network.deny)
         allowed = _set(self._network.allow)
         lines = [
@@ -181,7 +177,8 @@ class Networks:
             chains.append(_chain("there", "nat hook output priority -100;", there))
             back = [f"ip daddr {NODES_LOOPBACK} masquerade"]
             chains.append(_chain("back", "nat hook postrouting priority 100;", back))
-        return f"table inet skerry {{\n{''.join(chains)}}}\n"
+        table = "table inet skerry"
+        return f"{table}\ndelete {table}\n{table} {{\n{''.join(chains)}}}\n"
 
     @property
     def _loopback(self) -> bool:
@@ -205,6 +202,7 @@ class Networks:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 self._devices.add(device)
+            began = time.monotonic()
             ends = [asyncio.create_task(one.wait()) for one in (cell, device)]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -215,14 +213,20 @@ class Networks:
                 log.warning("network_died", pid=cell.pid)
                 self._devices.discard(device)
                 device = None
+                if time.monotonic() - began < STEADY_SECONDS:
+                    await asyncio.sleep(RETRY_SECONDS)
         if device:
             self._devices.discard(device)
             await device.end(signal.SIGTERM, RETRY_SECONDS)
 
     async def _start(self, cell: Process) -> Process:
-        readable, writable = os.pipe()
+        """The rules first: an agent that ended may have left a cell without."""
+        reading, writable = os.pipe()
         try:
-            with open(f"/proc/{cell.pid}/ns/net", "rb") as namespace:  # noqa: ASYNC230 likewise
+            with open(f"/proc/{cell.pid}/ns/net", "rb") as namespace:  # noqa: ASYNC230 nothing to wait for
+                await asyncio.to_thread(
+                    _refuse_the_rest, namespace.fileno(), self.rules(), self._loopback
+                )
                 device = Process.start(
                     [
                         *("slirp4netns", "--configure", "--mtu=65520", f"--cidr={INSIDE}"),
@@ -236,15 +240,20 @@ class Networks:
                     pass_fds=[namespace.fileno(), writable],
                     environ={"PATH": os.environ.get("PATH", os.defpath)},
                 )
-        except OSError:
-            os.close(readable)
+        except BaseException:
+            os.close(reading)
             raise
         finally:
             os.close(writable)
-        if not await asyncio.to_thread(_says_ready, readable):
+        if not await asyncio.to_thread(_says_ready, reading):
             await device.end(signal.SIGKILL)
             raise OSError("slirp4netns does not start")
         return device
+
+
+def shown(paths: Sequence[str]) -> list[str]:
+    """bubblewrap's options that show the node's own files, as far as they exist."""
+    return [word for path in paths for word in ("--ro-bind-try", path, path)]
 
 
 def _role(cell: Process) -> str:
@@ -273,19 +282,22 @@ nft -f - && if [ "$1" ]; then echo 1 > /proc/sys/net/ipv4/conf/all/route_localne
 
 def _refuse_the_rest(namespace: int, rules: str, loopback: bool) -> None:
     inside = ["nsenter", f"--net=/proc/self/fd/{namespace}"]
-    done = subprocess.run(
-        [*inside, "/bin/sh", "-c", _RULES, "sh", "loopback" if loopback else ""],
-        input=rules,
-        text=True,
-        capture_output=True,
-        pass_fds=[namespace],
-        timeout=READY_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*inside, "/bin/sh", "-c", _RULES, "sh", "loopback" if loopback else ""],
+            input=rules,
+            text=True,
+            capture_output=True,
+            pass_fds=[namespace],
+            timeout=READY_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError("nft does not set the rules of a cell's network in time") from error
     if done.returncode:
         raise OSError(f"nft refuses the rules of a cell's network: {done.stderr.strip()}")
 
 
-def _says_ready(readable: int) -> bool:
-    with os.fdopen(readable, "rb", buffering=0) as pipe:
-        return bool(pipe.read(1))
+def _says_ready(descriptor: int) -> bool:
+    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
+        return readable(descriptor, READY_SECONDS) and bool(pipe.read(1))

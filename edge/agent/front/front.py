@@ -81,10 +81,9 @@ class Front:
         self._table = Table(
             servers=servers, hosts=hosts, homes=homes, leaving=leaving, functions=functions
         )
+        self._fallbacks = self._table.fallbacks()
         self._write_slots()
         self._write_maps()
-        self._fallbacks = self._table.fallbacks()
-        _replace(self._files.functions, map_text(self._fallbacks))
 
     async def add(self, number: int, cell: str, socket: Path) -> None:
         """Make a cell known; `exchange` sends requests to it. Raises FrontRefusedError, and then

@@ -16,7 +16,7 @@ import structlog
 
 from edge.agent.background import Background
 from edge.agent.cells.cell import Cell, CellPaths, StartError
-from edge.agent.cells.confinement import Confinement, Mount
+from edge.agent.cells.confinement import Confinement, Mount, Reaches
 from edge.agent.cells.guard import guard
 from edge.agent.cells.limits import Limits
 from edge.agent.processes import Process, node_processes
@@ -285,7 +285,7 @@ class Stores:
                     uid,
                     [data],
                     doors=False,
-                    network=bucket is not None,
+                    reaches=Reaches.NODES if bucket else Reaches.NOTHING,
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
