@@ -17,6 +17,7 @@ from launcher.programs import answers
 
 BARE = "bare workerd"
 MARKED = "bare workerd that marks its answers"
+SENT = "bare workerd that marks its answers and is sent what the front sends"
 FRONT = "Skerry's front"
 EXPRESS = "Express"
 HONO = "Hono on Node"
@@ -35,6 +36,17 @@ const bare :Workerd.Worker = (
 """
 # What tells a throw from a script's own 500 (error 1101), as the cells of a node have it.
 _MARKER = 'injectResponseHeaders = [(name = "x-skerry", value = "1")]'
+_SENT = _MARKER + ', cfBlobHeader = "x-skerry-cf"'
+# As `edge/agent/front/template.py` adds them.
+_HEADERS = (
+    "CF-Connecting-IP: 127.0.0.1",
+    "X-Forwarded-For: 127.0.0.1",
+    "X-Real-IP: 127.0.0.1",
+    "CF-Ray: 0123456789abcdef-EDGE-1",
+    "X-Forwarded-Proto: http",
+    'CF-Visitor: {"scheme":"http"}',
+    'x-skerry-cf: {"colo":"EDGE-1","httpProtocol":"HTTP/1.1","tlsVersion":"","tlsCipher":""}',
+)
 _EXPRESS = """\
 import express from "{modules}/express/index.js";
 const app = express();
@@ -72,7 +84,7 @@ def package_version(name: str) -> str:
 @contextmanager
 def running(data: DataDirectory) -> Iterator[list[Contender]]:
     """Start every contender but Skerry itself; stop them all at the end."""
-    names = ("bare", "marked", "express", "hono", "dev")
+    names = ("bare", "marked", "sent", "express", "hono", "dev")
     chosen, _ = ports.choose([ports.Wish(name, name, None) for name in names], {})
     folder = data.path / "contenders"
     folder.mkdir()
@@ -81,13 +93,17 @@ def running(data: DataDirectory) -> Iterator[list[Contender]]:
         found = [
             (BARE, package_version("workerd"), _bare(folder, "bare-workerd", chosen["bare"]), chosen["bare"]),
             (MARKED, package_version("workerd"), _bare(folder, "marked-workerd", chosen["marked"], _MARKER), chosen["marked"]),
+            (SENT, package_version("workerd"), _bare(folder, "sent-workerd", chosen["sent"], _SENT), chosen["sent"]),
             (EXPRESS, f"{package_version('express')}, {node}", _node(folder, "express", _EXPRESS, chosen["express"]), chosen["express"]),
             (HONO, f"{package_version('hono')}, {node}", _node(folder, "hono", _HONO, chosen["hono"]), chosen["hono"]),
             (WRANGLER_DEV, package_version("wrangler"), _dev(folder, chosen["dev"]), chosen["dev"]),
         ]  # fmt: skip
         for _, _, program, _ in found:
             stack.enter_context(run_program(program, data))
-        yield [Contender(name, version, Place(port)) for name, version, _, port in found]
+        yield [
+            Contender(name, version, Place(port, headers=_HEADERS if name == SENT else ()))
+            for name, version, _, port in found
+        ]
 
 
 @contextmanager

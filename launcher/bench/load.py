@@ -21,6 +21,8 @@ class Place:
     port: int
     host: str = "localhost"
     path: str = "/"
+    headers: tuple[str, ...] = ()
+    """Sent with each request, as `Name: value`."""
 
     @property
     def url(self) -> str:
@@ -60,11 +62,13 @@ def start_load(place: Place, seconds: int) -> "subprocess.Popen[str]":
 
 def at_rate(place: Place, rate: float, seconds: int = SECONDS) -> float:
     """The 99th percentile in ms at a constant rate, corrected for coordinated omission (autocannon)."""
+    named = [header.replace(": ", "=", 1) for header in (f"Host: {place.host}", *place.headers)]
+    headers = [word for header in named for word in ("-H", header)]
     done = subprocess.run(
         [
             str(NODE_22), str(NODE_MODULES / "autocannon" / "autocannon.js"), "--json", "--no-progress",
             "-c", str(CONNECTIONS), "-d", str(seconds), "-R", str(max(1, round(rate))),
-            "-H", f"Host={place.host}", place.url,
+            *headers, place.url,
         ],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -81,10 +85,10 @@ def _command(place: Place, seconds: int) -> list[str]:
     wrk = program_path("wrk")
     if wrk is None:
         raise LauncherError("wrk is missing: sudo apt-get install wrk")
-    return [
-        wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency",
-        "-H", f"Host: {place.host}", place.url,
-    ]  # fmt: skip
+    headers = [
+        word for header in (f"Host: {place.host}", *place.headers) for word in ("-H", header)
+    ]
+    return [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, place.url]
 
 
 def _latency(said: str, percentile: int) -> float:

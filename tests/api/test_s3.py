@@ -1,7 +1,5 @@
 """Signature Version 4 against AWS's published examples and botocore; access keys; refusals of the S3 endpoint."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -13,6 +11,7 @@ from botocore.credentials import Credentials
 from api.s3 import payload, sigv4
 from api.s3.problems import S3Problem
 from tests.cast import Tenant
+from tests.loops import run
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html: its examples' key.
 KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -116,9 +115,7 @@ def _chunked(claim: sigv4.Claim, *parts: bytes) -> bytes:
             [part async for part in payload.content_of(claim, SECRET, {}, _parts(*parts))]
         )
 
-    # Not in this thread: a browser's test before may have left a loop in it.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(whole())).result()
+    return run(whole())
 
 
 def test_the_published_chunks() -> None:

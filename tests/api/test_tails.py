@@ -10,6 +10,7 @@ from api.tails import service, watching
 from api.tails.filters import Filter, for_visitor
 from api.websockets import Remasking
 from tests.cast import Tenant, upload_parts
+from tests.loops import run
 
 TAILS = "workers/scripts/my-app/tails"
 
@@ -150,7 +151,7 @@ def test_a_slow_reader_loses_events_and_is_told_how_many(script: Tenant) -> None
         await valkey.aclose()
         return seen, lost
 
-    seen, lost = asyncio.run(asyncio.wait_for(read(), 30))
+    seen, lost = run(asyncio.wait_for(read(), 30))
     assert seen + lost == 2007
     assert lost > 7
     assert seen >= watching.WAITING_MAX

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from edge.wire import Fields
 from tests.edge.bundles import Bundle, answering, host_of, slot
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import Answer, TestNode, running_node, until
+from tests.loops import run
 
 pytestmark = pytest.mark.edge
 
@@ -169,9 +169,7 @@ let instance;
 export default { fetch() { instance ??= crypto.randomUUID(); return new Response(instance); } };"""
     brisk.deploy("rushed", Bundle(source))
     until_idle(brisk, "rushed")
-    # In a thread of its own: a browser test before this one may have left its event loop running here.
-    with ThreadPoolExecutor(1) as thread:
-        answers = thread.submit(asyncio.run, rush(brisk, "rushed", COLD_VISITORS)).result()
+    answers = run(rush(brisk, "rushed", COLD_VISITORS))
     assert [head for head, _ in answers if not head.startswith(b"HTTP/1.1 200 ")] == []
     assert len(answers) == COLD_VISITORS
     assert len({body for _, body in answers}) == 1

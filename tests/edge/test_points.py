@@ -19,6 +19,7 @@ from edge.paths import NodePaths
 from tests.edge.bundles import ACCOUNT_ID
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
+from tests.loops import run
 
 FILL = (
     "CREATE TABLE t (n INTEGER, b BLOB); "
@@ -129,10 +130,10 @@ def test_the_oldest_go(tmp_path: Path) -> None:
     kept, database = points(tmp_path, SKERRY_D1_POINTS="3", SKERRY_D1_POINTS_MIB="2")
 
     def take() -> Point:
-        return asyncio.run(kept.take("a", "db"))
+        return run(kept.take("a", "db"))
 
     def restore(point: Point) -> None:
-        asyncio.run(kept.restore("a", "db", point.bookmark))
+        run(kept.restore("a", "db", point.bookmark))
 
     with contextlib.closing(database):
         first = take()
@@ -170,5 +171,5 @@ def test_what_changes_is_copied_by_itself(tmp_path: Path) -> None:
     with contextlib.closing(database):
         for count in (1, 2):
             database.execute("INSERT INTO t VALUES (1)")
-            asyncio.run(run_for(1.0))
+            run(run_for(1.0))
             assert len(kept.all("a", "db")) == count
