@@ -58,14 +58,13 @@ class Tails:
             self._add(cell.record.script_id, cell.record.version_id, _printed(line))
 
     def visited(self, line: Line, entry: Record) -> None:
-        script_id, version_id = str(entry[2]), str(entry[4])
-        if script_id not in self._fleet.tailed:
+        if entry.script_id not in self._fleet.tailed:
             return
         cell = self._fleet.known(line.cell)
         went = outcome(line, cell)
         if cell and cell.tells and went in TOLD:
             return
-        self._add(script_id, version_id, event_of_visit(line, went))
+        self._add(entry.script_id, entry.version_id, event_of_visit(line, went))
 
     def _add(self, script_id: str, version_id: str, event: Event | None) -> None:
         second = int(time.monotonic())

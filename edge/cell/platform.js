@@ -43,7 +43,7 @@ const decoder = new TextDecoder();
 // A message as the runtime hands it to the script; only it can read what was sent as `v8`.
 function received({ id, timestamp, attempts, format, body }) {
   const message = { id, timestamp: new Date(timestamp), attempts };
-  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.fromBase64(body);
   if (format === "text") message.body = decoder.decode(bytes);
   else if (format === "json") message.body = JSON.parse(decoder.decode(bytes));
   else if (format === "bytes") message.body = bytes.buffer;

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import api.nodes.models  # noqa: F401 - accounts refer to its table
 from api.accounts import tokens
 from api.accounts.models import Account
 from api.db import connect, transaction

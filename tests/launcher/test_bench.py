@@ -1,12 +1,18 @@
 """What the bench reads out of its tools, and what it says about it."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
 
 from launcher.bench import BARE_START, SANDBOXED_START, Row, functions, load, report
 from launcher.bench.contenders import BARE, EXPRESS, FRONT, WRANGLER_DEV, Contender
 from launcher.bench.load import Place
+from launcher.paths import ROOT
 
 WRK = """\
 Running 3s test @ http://127.0.0.1:8080/
@@ -76,6 +82,23 @@ def test_figures_of_functions_are_a_table_that_says_what_they_are_not() -> None:
     said = functions._said(rows)
     assert "| cold, a cell |       20.0 |       10.0 |       30.0 | ms   |" in said
     assert "AWS adds its network" in said
+
+
+def test_another_account_is_made_by_a_process_of_its_own(committed: Engine) -> None:
+    url = committed.url.render_as_string(hide_password=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher.bench.tenant", "noisy"],
+        env={**os.environ, "DATABASE_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with committed.begin() as connection:
+        found = connection.execute(text("DELETE FROM tokens RETURNING account_id")).scalar_one()
+        connection.execute(text("DELETE FROM accounts"))
+    assert json.loads(done.stdout)["id"] == found
 
 
 def test_a_percentile_is_between_its_neighbours() -> None:

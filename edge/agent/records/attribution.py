@@ -2,33 +2,16 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NamedTuple
 
 from edge.agent.cells.cell import Cell
 from edge.agent.cells.limits import Outcome as Exceeded
 from edge.agent.front.log import Line
 from edge.agent.state import Slot
 
-# Of every entry of a batch's `requests`; the control plane reads them by these names.
-COLUMNS = (
-    "at_us",
-    "ray",
-    "script_id",
-    "account_id",
-    "version_id",
-    "host",
-    "method",
-    "path",
-    "status",
-    "outcome",
-    "duration_us",
-    "bytes_in",
-    "bytes_out",
-    "cold",
-)
 METHOD_LENGTH = 32
 PATH_LENGTH = 1024
 
-Record = list[object]
 Timing = list[int]
 Found = Callable[[str], Cell | None]
 SlotOf = Callable[[str], Slot | None]
@@ -49,6 +32,25 @@ class Outcome(StrEnum):
     """The cell ended, and no limit of ours did that."""
 
 
+class Record(NamedTuple):
+    """An entry of a batch's `requests`; the control plane reads them by these names."""
+
+    at_us: int
+    ray: str
+    script_id: str
+    account_id: str
+    version_id: str
+    host: str
+    method: str
+    path: str
+    status: int
+    outcome: Outcome
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    cold: bool
+
+
 def record(line: Line, cell_of: Found, slot_of: SlotOf) -> Record | None:
     """The entry of a batch; None for a request of no script that this node knows."""
     cell = cell_of(line.cell)
@@ -58,7 +60,7 @@ def record(line: Line, cell_of: Found, slot_of: SlotOf) -> Record | None:
     script_id = cell.record.script_id if cell else slot.script_id if slot else ""
     account_id = slot.desired.account_id if slot else ""
     live = slot.live.version_id if slot and slot.live else ""
-    return [
+    return Record(
         line.began_us,
         line.ray,
         script_id,
@@ -73,7 +75,7 @@ def record(line: Line, cell_of: Found, slot_of: SlotOf) -> Record | None:
         line.bytes_in,
         line.bytes_out,
         cell is not None and cell.was_starting(line.began_us, line.ended_us),
-    ]
+    )
 
 
 def timing(line: Line, cell: Cell | None) -> Timing:

@@ -15,7 +15,7 @@ import structlog
 from edge.agent.cells.fleet import Fleet
 from edge.agent.front.front import Front
 from edge.agent.front.log import Line, LineError, read_line
-from edge.agent.records.attribution import COLUMNS, Record, Timing, record, timing
+from edge.agent.records.attribution import Record, Timing, record, timing
 from edge.agent.records.journal import Journal
 from edge.agent.records.meters import Measure, Meters
 from edge.agent.records.operations import Operations
@@ -138,7 +138,7 @@ class Recorder:
             self._journal.done(identity)
             return
         batch = {
-            "columns": COLUMNS,
+            "columns": Record._fields,
             "requests": requests,
             "timings": timings,
             "measures": measures,

@@ -79,12 +79,12 @@ class StoredLogs:
         """A cell that tells its invocations tells their lines, too."""
 
     def visited(self, line: Line, entry: Record) -> None:
-        script_id, version_id = str(entry[2]), str(entry[4])
+        script_id, version_id = entry.script_id, entry.version_id
         if observed_of(self._state.slot(script_id), version_id) is None:
             return
         self._front[line.ray] = (
             time.monotonic(),
-            {"status": entry[8], "duration_us": entry[10], "cold": entry[13]},
+            {"status": entry.status, "duration_us": entry.duration_us, "cold": entry.cold},
         )
         cell = self._fleet.known(line.cell)
         went = outcome(line, cell)

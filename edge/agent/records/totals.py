@@ -3,14 +3,10 @@
 from bisect import bisect_left
 from collections import Counter, defaultdict
 
-from edge.agent.records.attribution import COLUMNS, Record
+from edge.agent.records.attribution import Record
 
 # Upper ends of the buckets of durations, in seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SCRIPT, _OUTCOME, _DURATION, _COLD, _IN, _OUT = (
-    COLUMNS.index(name)
-    for name in ("script_id", "outcome", "duration_us", "cold", "bytes_in", "bytes_out")
-)
 
 
 class ScriptTotals:
@@ -25,13 +21,13 @@ class ScriptTotals:
         self.bytes_out = 0
 
     def add(self, record: Record) -> None:
-        seconds = int(str(record[_DURATION])) / 1e6
-        self.outcomes[str(record[_OUTCOME])] += 1
+        seconds = record.duration_us / 1e6
+        self.outcomes[record.outcome] += 1
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
-        self.cold += record[_COLD] is True
-        self.bytes_in += int(str(record[_IN]))
-        self.bytes_out += int(str(record[_OUT]))
+        self.cold += record.cold
+        self.bytes_in += record.bytes_in
+        self.bytes_out += record.bytes_out
 
 
 class Totals:
@@ -41,7 +37,7 @@ class Totals:
         self.scripts: dict[str, ScriptTotals] = defaultdict(ScriptTotals)
 
     def add(self, record: Record) -> None:
-        self.scripts[str(record[_SCRIPT])].add(record)
+        self.scripts[record.script_id].add(record)
 
     def keep(self, known: set[str]) -> None:
         """Forget scripts that were withdrawn, whose numbers would stay for ever."""

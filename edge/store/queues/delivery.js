@@ -8,7 +8,6 @@ import { randomId } from "./messages.js";
 const LEASE_MS = 60_000;
 // In front of the lease of one that pulls by itself.
 const PULLED = "p-";
-const BASE64_CHUNK = 32_768;
 
 const decoder = new TextDecoder();
 
@@ -35,10 +34,10 @@ export class Delivery {
     if (paused || consumer?.type !== "worker") return Infinity;
     const flying = [...this.#flying.values()].filter((one) => one === queue).length;
     if (flying >= consumer.max_concurrency) return Infinity;
-    const visible = this.#messages.visible(queue, consumer.batch_size);
-    if (visible.length === 0) return Infinity;
-    const full = visible.length < consumer.batch_size ? Infinity : visible.at(-1);
-    return Math.min(full, visible[0] + consumer.max_wait_ms, this.#messages.retried(queue));
+    const first = this.#messages.visible(queue, 1);
+    if (first === Infinity) return Infinity;
+    const full = this.#messages.visible(queue, consumer.batch_size);
+    return Math.min(full, first + consumer.max_wait_ms, this.#messages.retried(queue));
   }
 
   // The next batch that is due for a Worker, of the queue that was served longest ago; null when there is none.
@@ -75,6 +74,10 @@ export class Delivery {
     const acks = new Set(result.explicitAcks ?? []);
     const retries = new Map((result.retryMessages ?? []).map((one) => [one.msgId, one.delaySeconds]));
     const failed = result.outcome !== "ok" || result.retryBatch?.retry;
+    if (queue !== undefined && retries.size === 0 && (!failed || result.ackAll)) {
+      this.#messages.deleteBatch(queue, lease);
+      return queue;
+    }
     const { retry_delay = 0 } = this.#settings.of(queue).consumer ?? {};
     for (const row of this.#messages.of(lease)) {
       const again = !acks.has(row.id) && (retries.has(row.id) || (failed && !result.ackAll));
@@ -182,12 +185,7 @@ export function shown({ format, body }) {
 }
 
 function base64(buffer) {
-  const bytes = new Uint8Array(buffer);
-  let text = "";
-  for (let at = 0; at < bytes.length; at += BASE64_CHUNK) {
-    text += String.fromCharCode(...bytes.subarray(at, at + BASE64_CHUNK));
-  }
-  return btoa(text);
+  return new Uint8Array(buffer).toBase64();
 }
 
 function parsed(leaseId) {

@@ -121,7 +121,7 @@ export class Queues extends DurableObject {
     const read = messages.map(({ body, contentType, delaySecs }) => ({
       format: checkedFormat(contentType),
       delay: checkedDelay(delaySecs) ?? general,
-      body: Uint8Array.from(atob(body), (character) => character.charCodeAt(0)),
+      body: Uint8Array.fromBase64(body),
     }));
     return this.#send(queue, read, request);
   }
@@ -131,9 +131,8 @@ export class Queues extends DurableObject {
     const delay = ofBinding ?? this.settings.of(queue).delivery_delay;
     const source = request.headers.get("x-skerry-source") ?? "worker";
     const now = Date.now();
-    for (const one of checkedMessages(messages)) {
-      this.messages.insert(queue, { ...one, source, delay: one.delay ?? delay }, now);
-    }
+    const delayed = checkedMessages(messages).map((one) => ({ ...one, delay: one.delay ?? delay }));
+    this.messages.insert(queue, source, delayed, now);
     count(scriptOf(request), this.ctx, 0, messages.length);
     this.due.look(queue);
     return Response.json({ metadata: { metrics: this.messages.metrics(queue) } });
