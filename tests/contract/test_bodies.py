@@ -11,6 +11,9 @@ import pytest
 from tests.cast import upload_parts
 from tests.contract.conftest import LAMBDA_TARGET, SCRIPT, World
 
+# See test_openapi.py.
+pytestmark = pytest.mark.xdist_group("contract")
+
 SCRIPT_PATH = f"workers/scripts/{SCRIPT}"
 UPLOADS = [
     ("PUT", SCRIPT_PATH),

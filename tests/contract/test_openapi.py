@@ -25,6 +25,9 @@ from schemathesis.schemas import APIOperation, BaseSchema
 from tests.cast import upload_parts
 from tests.contract.conftest import World
 
+# With the other: a file of a single test that takes minutes would begin when all else has ended.
+pytestmark = pytest.mark.xdist_group("contract")
+
 CHECKED = (
     "not_a_server_error",
     "status_code_conformance",
