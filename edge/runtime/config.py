@@ -11,14 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, callees, messages, points, workflows
+from edge.runtime import caching, callees, messages, objects, points, workflows
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
-from edge.runtime.callees import Entrance, Reach, callees_of
+from edge.runtime.callees import Entrance, Kind, Reach, callees_of
 from edge.runtime.network import Network, dials
-from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
+from edge.runtime.ways import Way
 from edge.spec import Module, Spec, SpecError, text_of
 
 # Request headers between the front and a cell. The front deletes whatever a visitor sends by them.
@@ -110,9 +110,19 @@ class Build:
         classic = self.spec.syntax == "service-worker"
         return messages.CLASSIC_SERVICE if classic else messages.MODULES_SERVICE
 
-    def entered_by(self, entrance: Entrance) -> str:
+    def way_in(self, entrance: Entrance) -> Way:
         """Whom another script's call reaches first."""
-        return self.service if entrance.entrypoint else self.entrance
+        match entrance.kind:
+            case Kind.OBJECTS:
+                return objects.gate_way(entrance.entrypoint)
+            case Kind.WORKFLOW:
+                return workflows.way_in(self.spec, entrance.entrypoint)
+        service = self.service if entrance.entrypoint else self.entrance
+        return Way(service, entrance.entrypoint, entrance.props)
+
+    def entered(self, kind: Kind) -> list[str]:
+        """The classes, or the workflows, that other scripts bind."""
+        return [one.entrypoint for one in self.entrances if one.kind is kind]
 
     @property
     def entrance(self) -> str:
@@ -137,7 +147,7 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
     for number, entrance in enumerate(build.entrances, 2):
-        callees.fill_socket(sockets[number], entrance, build.entered_by(entrance))
+        callees.fill_socket(sockets[number], entrance, build.way_in(entrance))
         _mark(sockets[number])
     return bytes(config.to_bytes())
 
@@ -225,11 +235,20 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _assets
     if build.assets_ranged:
         yield _ranges
+    yield from _beside(build)
+
+
+def _beside(build: Build) -> Iterator[Callable[[Any, Build], None]]:
+    """Workers of ours for what it binds, and for what others bind of it."""
     if points.writes_points(build.spec):
         yield _points
+    for number, namespace_id in objects.ids_of_others(build.spec):
+        yield partial(_ids, number, namespace_id)
+    if build.entered(Kind.OBJECTS):
+        yield _gate
     if build.spec.workflows:
         yield _workflow_engine
-    if workflows.binds_workflows(build.spec):
+    if workflows.binds_workflows(build.spec) or build.entered(Kind.WORKFLOW):
         yield _workflow_desk
 
 
@@ -263,7 +282,7 @@ def _cache(reached: Reached, service: Any, build: Build) -> None:
 
 
 def _owned_disk(service: Any, build: Build) -> None:
-    fill_disk(service, build.owned_folder)
+    objects.fill_disk(service, build.owned_folder)
 
 
 def _assets(service: Any, build: Build) -> None:
@@ -284,6 +303,15 @@ def _assets(service: Any, build: Build) -> None:
 def _points(service: Any, build: Build) -> None:
     del build
     points.fill_service(service, _own_worker)
+
+
+def _ids(number: int, namespace_id: str, service: Any, build: Build) -> None:
+    del build
+    objects.fill_ids(service, number, namespace_id, _own_worker)
+
+
+def _gate(service: Any, build: Build) -> None:
+    objects.fill_gate(service, build.spec, build.entered(Kind.OBJECTS), _own_worker)
 
 
 def _workflow_engine(service: Any, build: Build) -> None:
@@ -398,7 +426,7 @@ def _script(service: Any, build: Build) -> None:
     _bindings(worker, build)
     if build.cache:
         worker.cacheApiOutbound.name = build.cache
-    add_objects(worker, spec, on_disk=bool(build.owned_folder))
+    objects.add_objects(worker, spec, on_disk=bool(build.owned_folder))
     workflows.add_workflows(worker, spec)
     if build.tailed:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
@@ -410,17 +438,15 @@ def _bindings(worker: Any, build: Build) -> None:
     services = {one.binding: one.service for one in reached}
     fill_bindings(slots, build.spec, build.files, services)
     reaches = {reach.callee.number: reach for reach in build.reaches}
-    for callee in callees_of([one.as_service() for one in build.spec.bindings]):
-        slot = slots[callee.number]
-        if reach := reaches.get(callee.number):
-            callees.fill_binding(slot, reach, PLATFORM_SERVICE)
-        else:
-            own = (
-                build.entered_by(callee.entrance)
-                if callee.script == build.spec.script_name
-                else None
-            )
-            callees.fill_lone_binding(slot, callee, own)
+    for callee in callees_of([one.as_callee() for one in build.spec.bindings]):
+        reach = reaches.get(callee.number)
+        callees.fill_binding(
+            slots[callee.number],
+            callee,
+            callees.way_to(reach, PLATFORM_SERVICE)
+            if reach
+            else callees.lone_way(callee, build.spec.script_name, build.way_in),
+        )
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:
@@ -433,7 +459,7 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 
 def _platform(service: Any, build: Build) -> None:
-    passing = [*callees.platform_bindings(build.reaches, build.entrance)]
+    passing = callees.platform_bindings(build.reaches, build.way_in)
     if build.spec.workflows:
         passing.append(workflows.bind_desk)
     add_platform(service, build.service, build.spec.version_id, passing)

@@ -27,7 +27,7 @@ def test_from_a_caller_to_its_callee_and_back(page: Page, ada: Eye, platform: Pl
     ada.look(page, "called")
 
     page.goto("/workers/called/delete")
-    expect(page.get_by_text("calling calls it through a service binding")).to_be_visible()
+    expect(page.get_by_text("calling calls it through a binding")).to_be_visible()
     ada.look(page, "called-delete")
     page.get_by_label("Type called to confirm").fill("called")
     page.get_by_role("button", name="Delete called").click()

@@ -31,6 +31,7 @@ from edge.runtime import (
     objects,
     points,
     reach,
+    ways,
     workflows,
 )
 from edge.runtime.binary import Runtime
@@ -81,8 +82,9 @@ def _ours() -> bytes:
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     builders += [Path(caching.__file__), Path(callees.__file__)]
     builders += [Path(objects.__file__), Path(points.__file__), Path(network.__file__)]
-    builders += [Path(workflows.__file__)]
-    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js")
+    builders += [Path(workflows.__file__), Path(ways.__file__)]
+    own = ["platform.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js"]
+    own += [objects.MODULE_FILE, objects.GATE_FILE, objects.IDS_FILE]
     scripts = [PLATFORM_FILES / name for name in own]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
