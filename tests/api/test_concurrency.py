@@ -8,6 +8,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, select
 
+from api import ids
 from api.accounts.actor import Actor
 from api.accounts.models import Account
 from api.bindings.models import Binding
@@ -33,9 +34,10 @@ def account(committed: Engine, broker: redis.Redis) -> Iterator[Account]:
     """An account with three deployed scripts, and two nodes."""
     SessionFactory.configure(bind=committed, join_transaction_mode="conditional_savepoint")
     with transaction() as session:
-        account = Account(name="busy", subdomain="busy")
+        own = ids.hex32()[:8]  # what is committed stays
+        account = Account(name=own, subdomain=own)
         session.add(account)
-        for name in ("busy-1", "busy-2"):
+        for name in (f"busy-{own}-1", f"busy-{own}-2"):
             token = nodes.issue_join_token(session)
             nodes.enrol(session, token, name, "https://127.0.0.1:9", request_certificate())
     upload = Upload(

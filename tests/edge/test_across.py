@@ -256,7 +256,7 @@ def test_sockets_rest_and_redeploys(node: TestNode) -> None:
     threads = [threading.Thread(target=keep_calling, args=(f"/{n}",)) for n in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(2, 6):
+    for number in range(2, 4):
         pair.deploy_owner(f"v{number}")
         assert pair.call() == {"value": f"v{number}"}
     done.set()
@@ -266,7 +266,7 @@ def test_sockets_rest_and_redeploys(node: TestNode) -> None:
     assert [answer for answer in answers if "value" not in answer] == []  # type: ignore[operator]
 
     # What the class stored is the same, whoever has asked; one that is gone says so.
-    pair.deploy_owner("v6", counter="Renamed")
+    pair.deploy_owner("v4", counter="Renamed")
     (name, message, *_) = pair.call()  # type: ignore[misc]
     assert (name, message) == (
         "Error",
