@@ -14,6 +14,7 @@ class DurableObjectNamespace {
     this.#fetcher = fetcher;
     this.#ids = ids;
   }
+  get [Symbol.toStringTag]() { return "DurableObjectNamespace"; }
   idFromName(name) { return this.#ids.idFromName(name); }
   idFromString(id) { return this.#ids.idFromString(id); }
   newUniqueId(options) { return this.#ids.newUniqueId(options); }
