@@ -17,6 +17,7 @@ from api.invocations.models import invocations
 from api.logs.models import log_events
 from api.logs.showing import event
 from api.nodes import service as nodes
+from api.rays.subrequests import Subrequests, of_events
 from api.scripts.models import Script
 from api.versions.models import Version
 
@@ -51,6 +52,7 @@ class Explanation:
     times: dict[str, float | None]
     events: list[Row[Any]]
     logs_why: str
+    subrequests: Subrequests
 
     def as_json(self) -> dict[str, Any]:
         one = self.record
@@ -77,7 +79,7 @@ class Explanation:
             "start": {"cold": one.cold, "why": self.start_why},
             "times_ms": self.times,
             "outcome": {"name": one.outcome, "why": self.outcome_why},
-            "subrequests": None,
+            "subrequests": self.subrequests.as_json(),
             "logs": {"why": self.logs_why, "events": [event(row) for row in self.events]},
         }
 
@@ -102,6 +104,7 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
     version = session.get(Version, record.version_id)
     deployment = _deployment_at(session, script, record.at) if script else None
     events = _events(session, account, record)
+    logs_why = _logs_why(script, version, bool(events))
     names = {node.id: node.name for node in nodes.list_nodes(session)}
     return Explanation(
         record=record,
@@ -115,7 +118,8 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         outcome_why=OUTCOMES.get(record.outcome, record.outcome),
         times=_times(record),
         events=events,
-        logs_why=_logs_why(script, version, bool(events)),
+        logs_why=logs_why,
+        subrequests=of_events(events, record.at, logs_why),
     )
 
 

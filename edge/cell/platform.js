@@ -3,6 +3,7 @@
 // queues arrive here too, because `env.USER` is the only way to deliver them. The script's calls to other
 // scripts pass through `Callee`.
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { collected, watch } from "./subrequests.js";
 
 // Which of its connections to each callee the script's next call takes (edge/runtime/callees.py).
 const TURNS = 8;
@@ -33,9 +34,14 @@ export default {
   },
 
   // When the script's logs are stored or somebody tails it. The agent reads it from standard output.
-  tail(events) {
-    for (const event of events) for (const line of told(event)) console.log(line);
+  async tail(events) {
+    for (const event of events) {
+      const subrequests = await collected(event);
+      for (const line of told(event, subrequests)) console.log(line);
+    }
   },
+
+  tailStream: watch,
 };
 
 const decoder = new TextDecoder();
@@ -102,8 +108,8 @@ const LONGEST_LINE = 64 * 1024;
 const PART = 48 * 1024;
 let last = 0;
 
-function told(event) {
-  let text = whole(event);
+function told(event, subrequests) {
+  let text = whole(event, subrequests);
   // A part must not end within a letter.
   if (text.length > PART) text = text.replace(/[\u0080-\uffff]/g, escaped);
   const count = Math.ceil(text.length / PART);
@@ -118,8 +124,9 @@ function escaped(letter) {
   return "\\u" + letter.charCodeAt(0).toString(16).padStart(4, "0");
 }
 
-function whole(event) {
-  const text = JSON.stringify(event);
+function whole(event, subrequests) {
+  let text = JSON.stringify(event);
+  if (subrequests) text = `${text.slice(0, -1)},"subrequests":${JSON.stringify(subrequests)}}`;
   if (text.length <= LONGEST) return text;
   const shortened = { ...JSON.parse(text), truncated: true };
   const lines = shortened.logs ?? [];

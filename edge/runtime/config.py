@@ -6,6 +6,7 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -35,11 +36,15 @@ MAIN_SOCKET = "main"
 EGRESS_SOCKET = "egress"
 CONTROL_SOCKET = "control"
 PLATFORM_SERVICE = "skerry-platform"
+# Its main module first.
+PLATFORM_MODULES = ("platform.js", "subrequests.js")
 RANGES_SERVICE = "skerry-ranges"
 DESCRIBE_SERVICE = "skerry-describe"
 THROWN_SERVICE = "skerry-thrown"
 UNCACHED_SERVICE = "skerry-uncached"
 DESCRIBE_MODULE = "__skerry_describe__.js"
+# Lets the runtime stream what a script does while it does it.
+STREAMED = "streaming_tail_worker"
 # What the platform's own workers run with; any date the pinned binary knows will do.
 PLATFORM_DATE = "2026-11-01"
 
@@ -54,6 +59,13 @@ _MODULE_FIELDS = {
     "wasm": "wasm",
 }
 _BYTES_TYPES = frozenset({"data", "wasm"})
+
+
+class Telling(StrEnum):
+    INVOCATIONS = "tailed"
+    """What each printed and threw, when it has ended."""
+    SUBREQUESTS = "streamed"
+    """And what it asked of others."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +93,8 @@ class Build:
     """Where the cell finds the files of `spec.assets`."""
     assets_ranged: bool = False
     """Whether visitors may ask for parts of those files; costs each request a hop."""
-    tailed: bool = False
-    """Whether the platform worker hears of every invocation."""
+    tells: frozenset[Telling] = frozenset()
+    """What the platform worker hears."""
     stores: Mapping[str, StoreDoor] = field(default_factory=dict)
     """By kind. Where there is none, bindings lead where the internet leads, which is nowhere then."""
     cache: str = ""
@@ -303,13 +315,13 @@ def _ranges(service: Any, build: Build) -> None:
     binding.init("service").name = ASSETS_SERVICE
 
 
-def _own_worker(service: Any, file: str) -> Any:
-    """A worker of the platform's."""
+def _own_worker(service: Any, *files: str) -> Any:
+    """A worker of the platform's, its main module first."""
     worker = service.init("worker")
     worker.compatibilityDate = PLATFORM_DATE
-    module = worker.init("modules", 1)[0]
-    module.name = file
-    module.esModule = (PLATFORM_FILES / file).read_text()
+    for module, file in zip(worker.init("modules", len(files)), files, strict=True):
+        module.name = file
+        module.esModule = (PLATFORM_FILES / file).read_text()
     return worker
 
 
@@ -389,7 +401,7 @@ def _script(service: Any, build: Build) -> None:
     service.name = build.service
     worker = service.init("worker")
     worker.compatibilityDate = build.compatibility_date
-    worker.compatibilityFlags = list(spec.compatibility_flags)
+    worker.compatibilityFlags = [*spec.compatibility_flags, *_streamed(build)]
     if spec.syntax == "service-worker":
         worker.serviceWorkerScript = text_of(main[0].name, build.files[main[0].digest])
     else:
@@ -400,8 +412,15 @@ def _script(service: Any, build: Build) -> None:
         worker.cacheApiOutbound.name = build.cache
     add_objects(worker, spec, on_disk=bool(build.owned_folder))
     workflows.add_workflows(worker, spec)
-    if build.tailed:
+    if Telling.INVOCATIONS in build.tells:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
+    if Telling.SUBREQUESTS in build.tells:
+        worker.init("streamingTails", 1)[0].name = PLATFORM_SERVICE
+
+
+def _streamed(build: Build) -> Sequence[str]:
+    """A flag that every script has that is streamed, whatever it says itself."""
+    return [STREAMED] if Telling.SUBREQUESTS in build.tells else []
 
 
 def _bindings(worker: Any, build: Build) -> None:
@@ -444,7 +463,7 @@ def add_platform(
 ) -> None:
     """The worker of ours beside a service: its probe answers the version."""
     service.name = PLATFORM_SERVICE
-    worker = _own_worker(service, "platform.js")
+    worker = _own_worker(service, *PLATFORM_MODULES)
     # Lets it deliver scheduled events; one reason why cells run with --experimental.
     worker.compatibilityFlags = ["service_binding_extra_handlers"]
     bindings = worker.init("bindings", 2 + len(more))
