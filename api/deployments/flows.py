@@ -364,7 +364,7 @@ def _tell_nodes(session: Session, script: Script) -> None:
 
 
 def renew_credentials() -> int:
-    """Push once more what binds storage with an old credential; gives how many functions that were."""
+    """Push once more what opens its bindings with an old credential; gives how many functions that were."""
     with transaction() as session:
         due = credentials.due(session)
     for account_id, name, target_id in due:

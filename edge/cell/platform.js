@@ -4,6 +4,8 @@
 // scripts pass through `Callee`.
 import { WorkerEntrypoint } from "cloudflare:workers";
 
+import { decoded, encoded, encodedError } from "./cloning.js";
+
 // Which of its connections to each callee the script's next call takes (edge/runtime/callees.py).
 const TURNS = 8;
 const turns = new Map();
@@ -23,6 +25,9 @@ export default {
     if (request.method === "POST" && pathname === "/queue") {
       const { queue, messages, metadata } = await request.json();
       return Response.json(await env.USER.queue(queue, messages.map(received), metadata));
+    }
+    if (request.method === "POST" && pathname.startsWith("/methods/")) {
+      return method(env[`ENTRANCE_${pathname.slice("/methods/".length)}`], await request.text());
     }
     if (pathname.startsWith("/workflows/") && env.WORKFLOWS) return env.WORKFLOWS.fetch(request);
     if (request.method === "POST" && pathname === "/turn") {
@@ -49,6 +54,23 @@ function received({ id, timestamp, attempts, format, body }) {
   else if (format === "bytes") message.body = bytes.buffer;
   else message.serializedBody = bytes;
   return message;
+}
+
+// A method of the script's that a function in AWS calls, or a property that it reads.
+async function method(entrance, asked) {
+  try {
+    const [name, parameters] = decoded(asked);
+    // What the binding itself can do, such as delivering events, is not for scripts.
+    if (name in Object.getPrototypeOf(entrance)) throw new TypeError(`The RPC receiver does not implement the method "${name}".`);
+    const value = await (parameters ? entrance[name](...parameters) : entrance[name]);
+    try {
+      return new Response(encoded({ value }));
+    } finally {
+      value?.[Symbol.dispose]?.();
+    }
+  } catch (error) {
+    return new Response(encodedError(error));
+  }
 }
 
 function turnOf(number) {

@@ -144,5 +144,15 @@ def _passing(reach: Reach, turn: int, own: str) -> Callable[[Any], None]:
     return fill
 
 
+def enter(entrance: Entrance, service: str) -> Callable[[Any], None]:
+    """What the platform worker needs to call methods of the script for a function in AWS."""
+
+    def fill(slot: Any) -> None:
+        slot.name = f"ENTRANCE_{entrance.id}"
+        designate(slot.init("service"), service, entrance)
+
+    return fill
+
+
 def _service_name(reach: Reach, turn: int) -> str:
     return f"skerry-callee-{reach.callee.number}-{turn}"

@@ -303,13 +303,13 @@ def _ranges(service: Any, build: Build) -> None:
     binding.init("service").name = ASSETS_SERVICE
 
 
-def _own_worker(service: Any, file: str) -> Any:
-    """A worker of the platform's."""
+def _own_worker(service: Any, *files: str) -> Any:
+    """A worker of the platform's; the first file is its main module."""
     worker = service.init("worker")
     worker.compatibilityDate = PLATFORM_DATE
-    module = worker.init("modules", 1)[0]
-    module.name = file
-    module.esModule = (PLATFORM_FILES / file).read_text()
+    for module, file in zip(worker.init("modules", len(files)), files, strict=True):
+        module.name = file
+        module.esModule = (PLATFORM_FILES / file).read_text()
     return worker
 
 
@@ -434,6 +434,7 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 def _platform(service: Any, build: Build) -> None:
     passing = [*callees.platform_bindings(build.reaches, build.entrance)]
+    passing += [callees.enter(one, build.entered_by(one)) for one in build.entrances]
     if build.spec.workflows:
         passing.append(workflows.bind_desk)
     add_platform(service, build.service, build.spec.version_id, passing)
@@ -444,7 +445,7 @@ def add_platform(
 ) -> None:
     """The worker of ours beside a service: its probe answers the version."""
     service.name = PLATFORM_SERVICE
-    worker = _own_worker(service, "platform.js")
+    worker = _own_worker(service, "platform.js", "cloning.js")
     # Lets it deliver scheduled events; one reason why cells run with --experimental.
     worker.compatibilityFlags = ["service_binding_extra_handlers"]
     bindings = worker.init("bindings", 2 + len(more))

@@ -82,7 +82,7 @@ def _ours() -> bytes:
     builders += [Path(caching.__file__), Path(callees.__file__)]
     builders += [Path(objects.__file__), Path(points.__file__), Path(network.__file__)]
     builders += [Path(workflows.__file__)]
-    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js")
+    own = ("platform.js", "cloning.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js")
     scripts = [PLATFORM_FILES / name for name in own]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 

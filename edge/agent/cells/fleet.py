@@ -450,7 +450,7 @@ class Fleet:
 def absent_entrances(cell: Cell) -> list[Entrance]:
     """What kept it from starting: ways into the script that lead to no entrypoint."""
     said = cell.output.said()
-    return [one for one in cell.entrances if one.socket in said]
+    return [one for one in cell.entrances if one.id in said]
 
 
 def _socket_name(record: CellRecord) -> str:
