@@ -326,6 +326,10 @@ class QueueSettingsInvalid(Refused):
     code = 100128
 
 
+class WorkflowBindingNotFound(Refused):
+    code = 10200
+
+
 class WorkflowRefused(Refused):
     code = 10401
 

@@ -229,7 +229,7 @@ def take_logs(
     with transaction() as session:
         node_id = calling_node(session, credentials).id
     batch = log_ingestion.read(content)
-    return {"taken": log_ingestion.take(node_id, str(batch_id), batch, telemetry.keep_lines)}
+    return {"taken": log_ingestion.take(node_id, str(batch_id), batch, telemetry.keep_logs)}
 
 
 class KnownTails(BaseModel):

@@ -1,38 +1,52 @@
-"""Who calls whom: the service bindings of a Worker, and those that lead to it."""
+"""Who calls whom: the bindings of a Worker that lead to Workers, and those that lead to it."""
 
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from api.bindings.kinds import callee_of
+from api.bindings.kinds import CALLING_KINDS, callee_of
+from api.bindings.models import Binding
 from api.deployments import callers as called
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.versions.models import Version
 
+_OF_KIND = {
+    "service": ("entrypoint", "entrypoint"),
+    "durable_object_namespace": ("Durable Objects", "class_name"),
+    "workflow": ("workflow", "workflow_name"),
+}
+
 
 @dataclass(frozen=True)
 class Call:
-    """One service binding as a line of a table."""
+    """One binding to a Worker as a line of a table."""
 
     binding: str
     callee: str
-    entrypoint: str
-    """Empty: the default one."""
+    what: str
+    """Of the callee: an entrypoint, a class with Durable Objects, a workflow."""
+    name: str
+    """Of that; empty: the default entrypoint."""
     there: bool
     """Whether the account has the callee."""
 
 
 def calls_of(session: Session, script: Script, version: Version | None) -> list[Call]:
     """What the running version may call."""
-    bound = [one for one in (version.bindings if version else []) if one.type == called.SERVICE]
-    return [_call(session, script, one.name, one.attributes) for one in bound]
+    bound = version.bindings if version else []
+    return [
+        _call(session, script, one)
+        for one in bound
+        if one.type in CALLING_KINDS and callee_of(one.attributes)
+    ]
 
 
-def _call(session: Session, script: Script, binding: str, attributes: dict[str, object]) -> Call:
-    callee = callee_of(attributes)
+def _call(session: Session, script: Script, binding: Binding) -> Call:
+    callee = callee_of(binding.attributes)
     there = scripts.find(session, script.account_id, callee) is not None
-    return Call(binding, callee, str(attributes.get("entrypoint") or ""), there)
+    what, field = _OF_KIND[binding.type]
+    return Call(binding.name, callee, what, str(binding.attributes.get(field) or ""), there)
 
 
 def callers_of(session: Session, script: Script) -> list[str]:

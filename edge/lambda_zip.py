@@ -16,17 +16,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from edge.spec import FILE_BINDING_TYPES, Binding, Spec, SpecError
 
 ADAPTER = Path(__file__).parent / "lambda"
+# What the adapter has in common with the platform worker of a cell.
+CLONING = Path(__file__).parent / "cell" / "cloning.js"
 EXCEPTION_PAGE = Path(__file__).parent / "agent" / "front" / "pages" / "1101.html"
 
 HANDLER = "index.handler"
 # The variable with the key to the secrets; adapter: version.js.
 KEY_VARIABLE = "VERSION_KEY"
-# Where the version's storage is, and what opens it; adapter: remote.js.
+# Where the version's bindings lead, and what opens them; adapter: remote.js.
 URL_VARIABLE, CREDENTIAL_VARIABLE = "BINDINGS_URL", "BINDINGS_CREDENTIAL"
 # By which the function knows the front of a node; adapter: front.js.
 FRONT_VARIABLE = "FRONT_SECRET"
-# Bindings to what stays on a node.
-REMOTE_BINDING_TYPES = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
+# Bindings to storage, which stays on a node.
+_STORAGE = frozenset({"kv_namespace", "d1", "r2_bucket", "queue"})
 
 _NONCE_BYTES = 12
 # The oldest time that a ZIP can name.
@@ -42,7 +44,7 @@ def pack(spec: Spec, files: Mapping[str, bytes], key: bytes) -> bytes:
 
     Raises SpecError for what cannot run there.
     """
-    entries = {path.name: path.read_bytes() for path in ADAPTER.glob("*.js")}
+    entries = {path.name: path.read_bytes() for path in (*ADAPTER.glob("*.js"), CLONING)}
     entries["package.json"] = _json(_PACKAGE)
     entries["1101.html"] = EXCEPTION_PAGE.read_bytes()
     secrets = {one.name: one.value for one in spec.bindings if one.type == "secret_text"}
@@ -70,12 +72,23 @@ def _version(spec: Spec, *, sealed: bool) -> dict[str, object]:
         "modules": [
             one for one in modules if spec.syntax == "modules" or one["name"] == spec.main_module
         ],
-        "bindings": [_binding(one) for one in spec.bindings],
+        "bindings": [_binding(spec, one) for one in spec.bindings],
         "sealed": sealed,
     }
 
 
-def _binding(binding: Binding) -> dict[str, object]:
+def is_remote(spec: Spec, binding: Binding) -> bool:
+    """Whether it leads out of the function: to storage, or to another script, on a node."""
+    if binding.type == "service":
+        return _callee(binding)["script"] != spec.script_name
+    return binding.type in _STORAGE
+
+
+def _callee(binding: Binding) -> dict[str, object]:
+    return binding.value if isinstance(binding.value, dict) else {}
+
+
+def _binding(spec: Spec, binding: Binding) -> dict[str, object]:
     told: dict[str, object] = {"name": binding.name, "type": binding.type}
     if binding.type in FILE_BINDING_TYPES:
         return {**told, "file": _file(str(binding.value))}
@@ -85,8 +98,11 @@ def _binding(binding: Binding) -> dict[str, object]:
         # The name of the queue is for its node alone; behind it may be what the binding delays.
         _, _, delay = str(binding.value).partition("~")
         return {**told, "delay": int(delay)} if delay else told
-    if binding.type == "secret_text" or binding.type in REMOTE_BINDING_TYPES:
+    if binding.type == "secret_text" or is_remote(spec, binding):
         return told
+    if binding.type == "service":
+        callee = _callee(binding)
+        return {**told, "own": {"entrypoint": callee["entrypoint"], "props": callee["props"]}}
     raise SpecError(
         f"Binding {binding.name} of type {binding.type} cannot be offered on AWS Lambda yet."
     )

@@ -24,6 +24,8 @@ _TEXT_FIELDS = {
     "analytics_engine": "dataset",
     "workflow": "workflow_name",
 }
+# Those of them that may lead to what another script has.
+OTHERS_BINDING_TYPES = frozenset({"durable_object_namespace", "workflow"})
 # Bindings that name something of the cell's own and carry nothing.
 BARE_BINDING_TYPES = frozenset({"assets"})
 
@@ -48,11 +50,20 @@ class Binding:
     leads to for storage, the name of a dataset or a workflow, a class of the script's for Durable Objects,
     the script and the way into it for `service`, else a digest."""
     options: Mapping[str, object] = field(default_factory=dict)
-    """What else it says, for kinds of storage that want to know more."""
+    """What else it says, for kinds of storage that want to know more; of a class or a workflow of
+    another script, which one."""
 
-    def as_service(self) -> dict[str, object]:
-        """Without a secret: as it came, if it is a binding to a script."""
-        where = self.value if self.type == "service" and isinstance(self.value, dict) else {}
+    @property
+    def leads_to_script(self) -> bool:
+        return self.type == "service" or "script" in self.options
+
+    def as_callee(self) -> dict[str, object]:
+        """Without a secret: as it came, if it leads to a script."""
+        where: Mapping[str, object] = {}
+        if self.type == "service" and isinstance(self.value, dict):
+            where = self.value
+        elif self.leads_to_script:
+            where = {_TEXT_FIELDS[self.type]: self.value, **self.options}
         return {"name": self.name, "type": self.type, **where}
 
 
@@ -231,6 +242,7 @@ def _binding(fields: Fields) -> Binding:
     options: Mapping[str, object] = {}
     if kind in _TEXT_FIELDS:
         value = fields.text(_TEXT_FIELDS[kind])
+        options = _elsewhere(kind, fields)
     elif kind == "json":
         value = fields.get("json")
     elif kind == "version_metadata":
@@ -243,6 +255,15 @@ def _binding(fields: Fields) -> Binding:
         value = _leading(name, kind, fields)
         options = _options(fields, BY_BINDING[kind].options_field) if kind in BY_BINDING else {}
     return Binding(name=name, type=kind, value=value, options=options)
+
+
+def _elsewhere(kind: str, fields: Fields) -> Mapping[str, object]:
+    """Of a binding to what another script has: the script, and the id of its objects if it has them."""
+    script = fields.optional_text("script") if kind in OTHERS_BINDING_TYPES else None
+    if not script:
+        return {}
+    known = fields.optional_text("namespace_id")
+    return {"script": script, "namespace_id": _storage_id(fields, "namespace_id") if known else ""}
 
 
 def _options(fields: Fields, name: str) -> Mapping[str, object]:

@@ -28,6 +28,8 @@ SUPPORTED_KINDS = (
     | {"secret_text", "version_metadata", "inherit", "assets"}
     | {"durable_object_namespace", "service", "ratelimit", "analytics_engine", "workflow"}
 )
+# What may lead to another script: itself, its Durable Objects, its workflows.
+CALLING_KINDS = frozenset({"service", "durable_object_namespace", "workflow"})
 # What a script is called in when its binding names no environment.
 PRODUCTION = "production"
 
@@ -138,6 +140,13 @@ def _check_object_class(name: str, binding: dict[str, Any]) -> None:
             raise ScriptRejected(
                 f"binding {name} of type {binding['type']} must have a valid `{field}` specified"
             )
+    _check_environment(name, binding)
+
+
+def _check_environment(name: str, binding: dict[str, Any]) -> None:
+    environment = binding.get("environment") or ""
+    if not isinstance(environment, str) or "\0" in environment:
+        raise ScriptRejected(f"`environment` of binding {name} must be text.")
 
 
 def _check_workflow(name: str, binding: dict[str, Any]) -> None:
@@ -172,10 +181,15 @@ def _check_service(name: str, binding: dict[str, Any]) -> None:
 
 
 def callee_of(binding: dict[str, Any]) -> str:
-    """The name of the script that a service binding leads to."""
+    """The name of the script that a binding leads to by name; empty for one that leads to none."""
     environment = binding.get("environment") or PRODUCTION
-    service = str(binding["service"])
-    return service if environment == PRODUCTION else f"{service}-{environment}"
+    script = named_script(binding)
+    return f"{script}-{environment}" if script and environment != PRODUCTION else script
+
+
+def named_script(binding: dict[str, Any]) -> str:
+    """The same as the binding says it, whatever its environment."""
+    return str(binding.get("service") or binding.get("script_name") or "")
 
 
 def _check_ratelimit(name: str, binding: dict[str, Any]) -> None:
@@ -243,7 +257,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "version_metadata": (),
     "assets": (),
     "inherit": ("old_name",),
-    "durable_object_namespace": ("class_name", "script_name"),
+    "durable_object_namespace": ("class_name", "script_name", "environment"),
     "workflow": ("workflow_name", "class_name", "script_name"),
     "service": _SERVICE_FIELDS,
     "ratelimit": ("namespace_id", "simple"),

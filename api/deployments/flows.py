@@ -102,6 +102,7 @@ def upload_and_deploy(
             triggered_by=upload.triggered_by,
             by=by,
         )
+        _tell_callers(session, script, prepared)
         queues.consume_all(session, script, consumes)
         return Deployed(script, version, deployment)
 
@@ -207,6 +208,7 @@ def _upload(
         prepared = _prepared(session, account_id, name, upload)
     start = checking.start_once(prepared, script_name=name)
     with transaction() as session:
+        scripts.take_turn(session, account_id)
         resources.make(session, account_id, upload.makes)
         # Again: a secret may have been set while the bundle was starting.
         prepared = _prepared(session, account_id, name, upload)
@@ -244,6 +246,13 @@ def _migrate(session: Session, script: Script, prepared: Upload) -> None:
     for id_ in planned.deleted:
         stores.discard(session, script.account_id, OBJECTS, id_)
     _let_go(session, planned.givers.values())
+
+
+def _tell_callers(session: Session, script: Script, prepared: Upload) -> None:
+    """Who binds a class makes its ids, and has to know where its objects are after a migration."""
+    if prepared.migrations:
+        for caller in callers.callers(session, script.account_id, script.name):
+            _tell_nodes(session, caller)
 
 
 def _let_go(session: Session, givers: Iterable[Script]) -> None:
@@ -364,7 +373,7 @@ def _tell_nodes(session: Session, script: Script) -> None:
 
 
 def renew_credentials() -> int:
-    """Push once more what binds storage with an old credential; gives how many functions that were."""
+    """Push once more what opens its bindings with an old credential; gives how many functions that were."""
     with transaction() as session:
         due = credentials.due(session)
     for account_id, name, target_id in due:

@@ -1,12 +1,12 @@
 """Which Workers run on their account's home alone: those with Durable Objects or workflows, and those that
-call one."""
+call one or bind what it has."""
 
 from collections import defaultdict
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from api.bindings.kinds import callee_of
+from api.bindings.kinds import CALLING_KINDS, callee_of
 from api.bindings.models import Binding
 from api.deployments.models import Deployment, DeploymentShare, DeploymentState
 from api.nodes import homes
@@ -14,8 +14,6 @@ from api.objects import service as objects
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.workflows import service as workflows
-
-SERVICE = "service"
 
 
 def settle(session: Session, script: Script, deployment: Deployment | None) -> list[Deployment]:
@@ -48,7 +46,7 @@ def _callers(session: Session, account_id: str) -> dict[str, set[str]]:
         _deployed()
         .join(DeploymentShare, DeploymentShare.deployment_id == Deployment.id)
         .join(Binding, Binding.version_id == DeploymentShare.version_id)
-        .where(Deployment.script_id.in_(ids.values()), Binding.type == SERVICE)
+        .where(Deployment.script_id.in_(ids.values()), Binding.type.in_(CALLING_KINDS))
         .with_only_columns(Deployment.script_id, Binding.attributes)
     )
     callers: dict[str, set[str]] = defaultdict(set)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.bindings.kinds import RESOURCE_KINDS
+from api.bindings.kinds import RESOURCE_KINDS, callee_of
 from api.bindings.models import Binding
 from api.d1 import service as d1
 from api.db import Model
@@ -75,7 +75,8 @@ def refuse_bound_elsewhere(session: Session, planned: Plan) -> None:
         deployment = deployments.current(session, giver)
         for version, _ in deployment.shares if deployment else ():
             for binding in version.bindings:
-                if binding.type == BINDING and binding.attributes["class_name"] in given:
+                own = binding.type == BINDING and not callee_of(binding.attributes)
+                if own and binding.attributes["class_name"] in given:
                     raise MigrationRefused(
                         f"The deployed version of {giver.name} still binds the class "
                         f"'{binding.attributes['class_name']}' ({binding.name}). Nothing was changed. "

@@ -104,8 +104,12 @@ def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewR
             session, account_id, name, versions.resolved(session, script, upload)
         )
         planned = objects.plan(session, account_id, script, upload.migrations)
-        upload = upload.with_objects(planned.classes.values()).with_workflows(
-            workflows.plan(session, account_id, upload.bindings)
+        checked = objects.check_bindings(upload.bindings, planned, name)
+        checked = workflows.check_bindings(checked, name)
+        upload = (
+            upload.with_bindings(checked)
+            .with_objects(planned.classes.values())
+            .with_workflows(workflows.plan(session, account_id, checked))
         )
         origin = urls.origin(urls.hostname(script))
     return run_once(upload, request, script_name=name, origin=origin)

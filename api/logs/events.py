@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.logs import subrequests
+from api.logs.words import clean, mapping, objects, text
+
 Word = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*$")]
 # Of one invocation: what the platform worker in the cell lets through is far less (edge/cell/platform.js).
 ROWS_MAX = 5000
 _EVENT_FIELDS = ("cron", "scheduledTime", "queue", "batchSize", "rpcMethod", "mailFrom", "rcptTo")
-_NOTHING: dict[str, Any] = {}
 
 
 class FrontRecord(BaseModel):
@@ -52,29 +54,30 @@ Row = dict[str, Any]
 
 def rows(told: Told, owner: Owner, node_id: str) -> Iterator[Row]:
     """The rows of an invocation, itself first."""
-    shared = _shared(told, owner, node_id)
-    about = _mapping(told.event.get("event"))
+    asked = subrequests.read(told.event)
+    shared = {**_shared(told, owner, node_id), "subrequests": asked.count if asked else None}
+    about = mapping(told.event.get("event"))
     at = _time(told.event.get("eventTimestamp"), told.heard_ms)
     number = 0
     if told.invocation:
-        yield {**shared, "at": at, **_invocation(shared, about)}
-    for line in _objects(told.event.get("logs"))[:ROWS_MAX]:
+        yield {**shared, "at": at, **_invocation(shared, about, asked)}
+    for line in objects(told.event.get("logs"))[:ROWS_MAX]:
         number += 1
         yield {**shared, "at": _time(line.get("timestamp"), told.heard_ms), **_line(line, number)}
-    for thrown in _objects(told.event.get("exceptions"))[:ROWS_MAX]:
+    for thrown in objects(told.event.get("exceptions"))[:ROWS_MAX]:
         number += 1
         when = _time(thrown.get("timestamp"), told.heard_ms)
         yield {**shared, "at": when, **_exception(thrown, number)}
 
 
 def _shared(told: Told, owner: Owner, node_id: str) -> Row:
-    event, about = told.event, _mapping(told.event.get("event"))
-    request = _mapping(about.get("request"))
-    headers = {str(key).lower(): value for key, value in _mapping(request.get("headers")).items()}
-    ray = _text(headers.get("cf-ray")).partition("-")[0].lower()
-    url = _text(request.get("url"))
+    event, about = told.event, mapping(told.event.get("event"))
+    request = mapping(about.get("request"))
+    headers = {str(key).lower(): value for key, value in mapping(request.get("headers")).items()}
+    ray = text(headers.get("cf-ray")).partition("-")[0].lower()
+    url = text(request.get("url"))
     trigger = _trigger(about)
-    status = told.front.status if told.front else _mapping(about.get("response")).get("status")
+    status = told.front.status if told.front else mapping(about.get("response")).get("status")
     began = event.get("eventTimestamp")
     took = told.heard_ms - began if isinstance(began, int | float) else None
     return {
@@ -84,11 +87,11 @@ def _shared(told: Told, owner: Owner, node_id: str) -> Row:
         "version_id": told.version_id,
         "node_id": node_id,
         "invocation": ray or uuid.uuid4().hex,
-        "entrypoint": _text(event.get("entrypoint")),
+        "entrypoint": text(event.get("entrypoint")),
         "trigger": trigger,
         "ray": ray,
-        "outcome": _text(event.get("outcome")) or "unknown",
-        "method": _text(request.get("method")),
+        "outcome": text(event.get("outcome")) or "unknown",
+        "method": text(request.get("method")),
         "url": url,
         "path": path_of(url),
         "status": status if isinstance(status, int) and 0 <= status <= 999 else None,
@@ -123,27 +126,27 @@ def _trigger(about: Mapping[str, Any]) -> str:
     return "unknown"
 
 
-def _invocation(shared: Row, about: Mapping[str, Any]) -> Row:
+def _invocation(shared: Row, about: Mapping[str, Any], asked: subrequests.Asked | None) -> Row:
     named = {
         "fetch": f"{shared['method']} {shared['url']}",
-        "cron": _text(about.get("cron")),
-        "queue": _text(about.get("queue")),
-        "rpc": _text(about.get("rpcMethod")),
+        "cron": text(about.get("cron")),
+        "queue": text(about.get("queue")),
+        "rpc": text(about.get("rpcMethod")),
     }
     return {
         "kind": "invocation",
         "number": 0,
         "level": "info" if shared["outcome"] in ("ok", "canceled") else "error",
         "message": named.get(shared["trigger"]) or shared["trigger"],
-        "fields": _about(about),
+        "fields": _about(about) | ({"subrequests": asked.listed} if asked and asked.listed else {}),
     }
 
 
 def _about(about: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of the event besides what has a column."""
-    request = _mapping(about.get("request"))
+    request = mapping(about.get("request"))
     kept = {name: clean(about[name]) for name in _EVENT_FIELDS if about.get(name) is not None}
-    if headers := _mapping(request.get("headers")):
+    if headers := mapping(request.get("headers")):
         kept["headers"] = clean(headers)
     if request.get("cf"):
         kept["cf"] = clean(request["cf"])
@@ -156,14 +159,14 @@ def _line(line: Mapping[str, Any], number: int) -> Row:
     return {
         "kind": "log",
         "number": number,
-        "level": _text(line.get("level")) or "log",
+        "level": text(line.get("level")) or "log",
         "message": " ".join(_said(part) for part in parts),
         "fields": _fields(parts),
     }
 
 
 def _said(part: Any) -> str:
-    return _text(part) if isinstance(part, str) else json.dumps(clean(part), ensure_ascii=False)
+    return text(part) if isinstance(part, str) else json.dumps(clean(part), ensure_ascii=False)
 
 
 def _fields(parts: Iterable[Any]) -> dict[str, Any]:
@@ -182,13 +185,13 @@ def _fields(parts: Iterable[Any]) -> dict[str, Any]:
 
 
 def _exception(thrown: Mapping[str, Any], number: int) -> Row:
-    name, message = _text(thrown.get("name")), _text(thrown.get("message"))
+    name, message = text(thrown.get("name")), text(thrown.get("message"))
     return {
         "kind": "exception",
         "number": number,
         "level": "error",
         "message": f"{name}: {message}" if name else message,
-        "fields": {"name": name, "message": message, "stack": _text(thrown.get("stack"))},
+        "fields": {"name": name, "message": message, "stack": text(thrown.get("stack"))},
     }
 
 
@@ -196,28 +199,3 @@ def _time(ms: Any, otherwise_ms: int) -> datetime:
     """Of a clock that may be anything: what is far from the node's own counts as that."""
     near = isinstance(ms, int | float) and abs(ms - otherwise_ms) < 86_400_000
     return datetime.fromtimestamp((ms if near else otherwise_ms) / 1000, UTC)
-
-
-def clean(value: Any) -> Any:
-    """The value without what Postgres cannot hold: NUL and halves of surrogate pairs."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict):
-        return {_text(key): clean(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [clean(one) for one in value]
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        return "" if value is None else str(value)
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else _NOTHING
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

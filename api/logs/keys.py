@@ -57,6 +57,7 @@ KNOWN: dict[str, Key] = {
     "$workers.entrypoint": Key("string", _told(_of.entrypoint), "Entrypoint"),
     "$workers.wallTimeMs": Key("number", _ms, "Duration in ms"),
     "$workers.truncated": Key("boolean", _of.truncated),
+    "$workers.subrequests": Key("number", _of.subrequests, "Subrequests"),
     "$workers.event.rayId": Key("string", _told(_of.ray), "Ray id"),
     "$workers.event.request.method": Key("string", _told(_of.method), "Method"),
     "$workers.event.request.path": Key("string", _told(_of.path), "Path"),

@@ -46,6 +46,7 @@ log_events = Table(
     Column("fields", JSONB, nullable=False),  # of an object that was logged, of the event
     Column("rate", Float, nullable=False),  # of the head sampling: this row stands for 1 / rate
     Column("truncated", Boolean, nullable=False),
+    Column("subrequests", Integer),  # null: not recorded
     Index("ix_log_events_account_id_at", "account_id", "at"),
     Index("ix_log_events_script_id_at", "script_id", "at"),
     Index("ix_log_events_ray", "ray"),

@@ -70,6 +70,7 @@ def _workers(row: Row[Any], duration: float | None) -> dict[str, Any]:
             "entrypoint": row.entrypoint,
             "outcome": row.outcome,
             "truncated": row.truncated,
+            "subrequests": row.subrequests,
             "wallTimeMs": duration or 0,
             "cpuTimeMs": 0,
             "event": about if row.ray or row.url else {},

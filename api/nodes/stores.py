@@ -158,11 +158,11 @@ async def opened(door: StoreDoor) -> AsyncIterator[Store]:
 def client_of(door: StoreDoor) -> httpx2.AsyncClient:
     """For who closes it by itself, after an answer was passed on."""
     timeout = httpx2.Timeout(settings().store_timeout_seconds, connect=5.0)
-    return httpx2.AsyncClient(verify=_trust(door.authority), trust_env=False, timeout=timeout)
+    return httpx2.AsyncClient(verify=trust(door.authority), trust_env=False, timeout=timeout)
 
 
 @lru_cache(maxsize=4)
-def _trust(certificate: str) -> ssl.SSLContext:
+def trust(certificate: str) -> ssl.SSLContext:
     """The installation's own authority and no other."""
     return ssl.create_default_context(cadata=certificate)
 

@@ -8,10 +8,10 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from api import ids
+from api.bindings.kinds import callee_of
 from api.errors import (
     MigrationRefused,
     MigrationTagMismatch,
-    NotSupported,
     ObjectClassNotConfigured,
     ObjectNamespaceNotFound,
     VersionBeforeMigration,
@@ -202,17 +202,11 @@ def delete_all(session: Session, script: Script) -> list[str]:
 def check_bindings(
     bindings: Iterable[dict[str, Any]], planned: Plan, script_name: str
 ) -> list[dict[str, Any]]:
-    """The bindings as a cell gets them. Raises ObjectClassNotConfigured for one to a class without
-    Durable Objects, NotSupported for one to another script's."""
+    """The bindings as a version keeps them: those to the script's own classes name no script. Raises
+    ObjectClassNotConfigured for one of these to a class without Durable Objects."""
     checked = []
     for binding in bindings:
-        if binding["type"] == BINDING:
-            other = binding.get("script_name")
-            if other not in (None, "", script_name):
-                raise NotSupported(
-                    f"Binding {binding['name']} leads to the Durable Objects of another Worker "
-                    f"({other}), which is not supported by Skerry yet. Nothing was changed."
-                )
+        if binding["type"] == BINDING and callee_of(binding) in ("", script_name):
             _check_class(binding["class_name"], planned)
             binding = {key: binding[key] for key in ("name", "type", "class_name")}
         checked.append(binding)
@@ -226,6 +220,28 @@ def _check_class(name: str, planned: Plan) -> None:
             "implement Durable Objects. Did you forget to apply a new_sqlite_classes migration to "
             "it? Nothing was changed."
         )
+
+
+def check_others(session: Session, script: Script, binding: dict[str, Any]) -> None:
+    """Raises ObjectClassNotConfigured for a binding to a class that this other script does not have."""
+    class_name = binding["class_name"]
+    if class_name not in {one.class_name for one in of_script(session, script)}:
+        raise ObjectClassNotConfigured(
+            f"Cannot create binding {binding['name']} for class '{class_name}' of the Worker {script.name}, "
+            "because it is not currently configured to implement Durable Objects. Nothing was changed: "
+            f"deploy {script.name} with a new_sqlite_classes migration for it first."
+        )
+
+
+def namespace_id_of(
+    session: Session, account_id: str, script_name: str, class_name: str
+) -> str | None:
+    """Where the objects of another script's class are; None when it has no such class now."""
+    query = owned_by(account_id).where(
+        Script.name == script_name, ObjectNamespace.class_name == class_name
+    )
+    found = session.scalar(query)
+    return found.id if found else None
 
 
 def check_deployable(script: Script, tag: str | None, number: int) -> None:

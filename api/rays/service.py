@@ -17,7 +17,9 @@ from api.invocations.models import invocations
 from api.logs.models import log_events
 from api.logs.showing import event
 from api.nodes import service as nodes
+from api.rays.subrequests import Subrequests, of_events
 from api.scripts.models import Script
+from api.scripts.observability import Observed
 from api.versions.models import Version
 
 RAY = re.compile(r"([0-9a-f]{16})(-[A-Za-z0-9_-]*)?")
@@ -51,6 +53,7 @@ class Explanation:
     times: dict[str, float | None]
     events: list[Row[Any]]
     logs_why: str
+    subrequests: Subrequests
 
     def as_json(self) -> dict[str, Any]:
         one = self.record
@@ -77,7 +80,7 @@ class Explanation:
             "start": {"cold": one.cold, "why": self.start_why},
             "times_ms": self.times,
             "outcome": {"name": one.outcome, "why": self.outcome_why},
-            "subrequests": None,
+            "subrequests": self.subrequests.as_json(),
             "logs": {"why": self.logs_why, "events": [event(row) for row in self.events]},
         }
 
@@ -102,6 +105,9 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
     version = session.get(Version, record.version_id)
     deployment = _deployment_at(session, script, record.at) if script else None
     events = _events(session, account, record)
+    asked = version.options.get("observability") if version else None
+    observed = script.observed(asked) if script else None
+    logs_why = _logs_why(observed, bool(events))
     names = {node.id: node.name for node in nodes.list_nodes(session)}
     return Explanation(
         record=record,
@@ -115,7 +121,10 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         outcome_why=OUTCOMES.get(record.outcome, record.outcome),
         times=_times(record),
         events=events,
-        logs_why=_logs_why(script, version, bool(events)),
+        logs_why=logs_why,
+        subrequests=of_events(
+            events, record.at, logs_why, traced=observed is not None and observed.subrequests
+        ),
     )
 
 
@@ -185,11 +194,9 @@ def _events(session: Session, account: Account, record: Row[Any]) -> list[Row[An
     return list(session.execute(query.order_by(of.number).limit(EVENTS_MAX)))
 
 
-def _logs_why(script: Script | None, version: Version | None, stored: bool) -> str:
+def _logs_why(observed: Observed | None, stored: bool) -> str:
     if stored:
         return ""
-    asked = version.options.get("observability") if version else None
-    observed = script.observed(asked) if script else None
     if observed is None:
         return (
             'Nothing of it was stored: the Worker\'s configuration has no `"observability": '

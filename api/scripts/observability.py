@@ -1,14 +1,17 @@
 """What of a script's invocations is stored: `observability` of wrangler's configuration.
 
 Its shape: `enabled`, `head_sampling_rate`, and in `logs` the same once more (which then counts),
-`invocation_logs` and `persist`.
+`invocation_logs` and `persist`. `traces` with `enabled` has what stored invocations asked of others stored, too.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 _SWITCHES = ("enabled",)
-_LOG_SWITCHES = ("enabled", "invocation_logs", "persist")
+_PARTS = {
+    "logs": ("enabled", "invocation_logs", "persist"),
+    "traces": ("enabled", "persist"),
+}
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,11 @@ class Observed:
     """The share of the invocations of which anything is stored, 0 to 1."""
     invocations: bool
     """Whether the invocation itself is stored, or only what it printed and threw."""
+    subrequests: bool = False
+    """Whether what it asked of others is."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"rate": self.rate, "invocations": self.invocations}
+        return vars(self)
 
 
 def complaint(value: Any) -> str | None:
@@ -30,12 +35,13 @@ def complaint(value: Any) -> str | None:
         return None
     if not isinstance(value, dict):
         return "`observability` must be an object."
-    logs = value.get("logs")
-    if logs is not None and not isinstance(logs, dict):
-        return "`observability.logs` must be an object."
-    return _complaint("observability", value, _SWITCHES) or _complaint(
-        "observability.logs", logs or {}, _LOG_SWITCHES
-    )
+    for name, switches in _PARTS.items():
+        part = value.get(name)
+        if part is not None and not isinstance(part, dict):
+            return f"`observability.{name}` must be an object."
+        if found := _complaint(f"observability.{name}", part or {}, switches):
+            return found
+    return _complaint("observability", value, _SWITCHES)
 
 
 def _complaint(where: str, value: dict[str, Any], switches: tuple[str, ...]) -> str | None:
@@ -58,7 +64,8 @@ def read(value: Any) -> Observed | None:
     if not _said(logs, value, "enabled", False) or logs.get("persist") is False:
         return None
     rate = float(_said(logs, value, "head_sampling_rate", 1))
-    return Observed(rate, logs.get("invocation_logs") is not False) if rate else None
+    traced = (value.get("traces") or {}).get("enabled") is True
+    return Observed(rate, logs.get("invocation_logs") is not False, traced) if rate else None
 
 
 def _said(logs: dict[str, Any], whole: dict[str, Any], name: str, default: Any) -> Any:

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -47,8 +47,17 @@ def get(session: Session, account: Account | str, name: str) -> Script:
     return script
 
 
+def take_turn(session: Session, account_id: str) -> None:
+    """Wait for whoever changes scripts of the account, until the end of the transaction. What is deployed of
+    one may change where another runs, so two at once would wait for each other's rows, and neither would
+    see what the other one has decided. Before anything else is locked."""
+    key = func.hashtextextended(account_id, 0)
+    session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
 def lock(session: Session, account_id: str, name: str) -> Script:
     """The script with its row locked: numbers are given and deployments decided one at a time."""
+    take_turn(session, account_id)
     script = session.scalar(
         owned_by(account_id)
         .where(Script.name == name)
@@ -62,6 +71,7 @@ def lock(session: Session, account_id: str, name: str) -> Script:
 
 def lock_all(session: Session, account_id: str) -> list[Script]:
     """Every script of an account, locked in the order of their ids."""
+    take_turn(session, account_id)
     query = owned_by(account_id).order_by(Script.id).with_for_update(of=Script, key_share=True)
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
@@ -69,6 +79,7 @@ def lock_all(session: Session, account_id: str) -> list[Script]:
 def lock_or_create(session: Session, account_id: str, name: str) -> Script:
     """The locked script, made if the account has none of that name."""
     check_name(name)
+    take_turn(session, account_id)
     session.execute(
         insert(Script)
         .values(id=ids.hex32(), account_id=account_id, name=name, settings={})

@@ -1,4 +1,4 @@
-"""Credentials of functions: each opens the storage that one version binds, and is replaced every week."""
+"""Credentials of functions: each opens what one version binds here, and is replaced every week."""
 
 from collections.abc import Collection
 from datetime import timedelta

@@ -64,7 +64,7 @@ class LambdaFunction(Model):
 
 
 class FunctionCredential(Model):
-    """What opens the storage that one version binds, for its function on one target.
+    """What opens the storage and the scripts that one version binds, for its function on one target.
 
     The function has the secret in its configuration; here is its digest, to recognise it, and the
     sealed text, so that a push that is made again gives the function the same one.

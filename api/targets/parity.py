@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from api.bindings.kinds import RESOURCE_KINDS
+from api.bindings.kinds import RESOURCE_KINDS, callee_of
+from api.bindings.models import Binding
 from api.errors import NotSupported
 from api.targets import remote
 from api.versions.models import Version
@@ -29,8 +30,14 @@ _REMOTE = (
     "Over HTTPS to this platform: each call takes its way there and back, and fails while the node "
     "that has the data is away."
 )
+_CALLED = "Each call goes over HTTPS to this platform, to {callee} on a node, and back."
+_CALLED_WITHIN = "Calls of the Worker itself stay in the function."
+_CALLING = (
+    " There are no WebSockets, and methods (RPC) take and give what can be cloned: functions, stubs, streams, "
+    "requests and responses throw."
+)
 _NO_HTTPS = (
-    "A function reaches the storage over HTTPS, and this platform has no such address: set "
+    "A function reaches {what} over HTTPS, and this platform has no such address: set "
     "SKERRY_BINDINGS_URL, or SKERRY_PUBLIC_URL, to one that begins with https:// and is open to AWS."
 )
 _ASSETS = "Static assets are not packed for AWS Lambda yet."
@@ -73,7 +80,7 @@ def report(version: Version, crons: Sequence[str] = ()) -> list[Line]:
     """Everything that the version uses."""
     return [
         *_format(version),
-        *(_binding(binding.name, binding.type) for binding in version.bindings),
+        *(_binding(version, binding) for binding in version.bindings),
         *_triggers(version, crons),
         *_apis(version),
     ]
@@ -105,15 +112,28 @@ def _format(version: Version) -> Iterator[Line]:
         )
 
 
-def _binding(name: str, kind: str) -> Line:
+def _binding(version: Version, binding: Binding) -> Line:
+    name, kind = binding.name, binding.type
     if kind in _SAME_BINDINGS:
         return Line("Binding", name, Verdict.SAME)
     if kind in RESOURCE_KINDS:
-        if remote.address():
-            return Line("Binding", name, Verdict.DIFFERENT, _REMOTE)
-        return Line("Binding", name, Verdict.IMPOSSIBLE, _NO_HTTPS)
+        return _remote(name, "the storage", _REMOTE)
+    if kind == "service":
+        return _service(name, callee_of(binding.attributes), version.script.name)
     how = _WHY_NOT.get(kind, f"A binding of type {kind} cannot be offered on AWS Lambda yet.")
     return Line("Binding", name, Verdict.IMPOSSIBLE, how)
+
+
+def _service(name: str, callee: str, own: str) -> Line:
+    if callee == own:
+        return Line("Binding", name, Verdict.DIFFERENT, _CALLED_WITHIN + _CALLING)
+    return _remote(name, "another Worker", _CALLED.format(callee=callee) + _CALLING)
+
+
+def _remote(name: str, what: str, how: str) -> Line:
+    if remote.address():
+        return Line("Binding", name, Verdict.DIFFERENT, how)
+    return Line("Binding", name, Verdict.IMPOSSIBLE, _NO_HTTPS.format(what=what))
 
 
 def _triggers(version: Version, crons: Sequence[str]) -> Iterator[Line]:

@@ -1,8 +1,9 @@
-"""Storage for functions in AWS: `/client/v4/skerry/bindings/NAME/…`, an ASGI application of its own.
+"""What functions in AWS bind here: `/client/v4/skerry/bindings/NAME/…`, an ASGI application of its own.
 
-Whoever calls has the credential of one version's function. NAME is a binding of that version, and what
-is behind it a request of the runtime's own protocol for such a binding (workerd.md, section 4), which is
-passed on to the store of the node. The adapter's side is edge/lambda/remote.js.
+Whoever calls has the credential of one version's function. NAME is a binding of that version. For storage
+what is behind it is a request of the runtime's own protocol for such a binding (workerd.md, section 4), which
+is passed on to the store of the node; for another script it is a call (calls.py). The adapter's side is
+edge/lambda/remote.js.
 """
 
 import json
@@ -27,7 +28,7 @@ from api.errors import NotAllowed, Problem
 from api.nodes import stores
 from api.nodes.stores import REASON_HEADER, Store, StoreDoor
 from api.settings import settings
-from api.targets import credentials
+from api.targets import calls, credentials
 from api.versions.models import Version
 
 PREFIX = "/client/v4/skerry/bindings"
@@ -42,8 +43,15 @@ _OPERATIONS = {
     "d1": re.compile(r"POST /(query|execute)"),
     "r2": re.compile(r"(GET|PUT) /"),
     "queues": re.compile(r"POST /(message|batch)|GET /metrics"),
+    "services": re.compile(r"POST /call"),
 }
-_KINDS = {"kv_namespace": "kv", "d1": "d1", "r2_bucket": "r2", "queue": "queues"}
+_KINDS = {
+    "kv_namespace": "kv",
+    "d1": "d1",
+    "r2_bucket": "r2",
+    "queue": "queues",
+    "service": "services",
+}
 _R2_READS = frozenset({"head", "get", "list"})
 _R2_REQUEST = "cf-r2-request"
 _ASKED = re.compile(
@@ -80,6 +88,9 @@ class Bindings:
         try:
             call = _read(request)
             door = await run_in_threadpool(_door, call)
+            if isinstance(door, calls.CallDoor):
+                await calls.pass_on(door, request, send)
+                return
             response = await _forwarded(call, door)
         except Problem as problem:
             response = _refused(problem, request)
@@ -97,7 +108,7 @@ def _read(request: Request) -> _Call:
     return _Call(request, unquote(name), slash + rest, secret)
 
 
-def _door(call: _Call) -> StoreDoor:
+def _door(call: _Call) -> StoreDoor | calls.CallDoor:
     """The way to what the binding leads to. Raises NotAllowed for all that the credential does not open."""
     with transaction() as session:
         found = credentials.recognise(session, call.secret)
@@ -109,10 +120,13 @@ def _door(call: _Call) -> StoreDoor:
         binding = session.get(Binding, (version.id, call.name))
         if binding is None or binding.type not in _KINDS:
             raise NotAllowed(
-                f"Version {version.number} binds no storage as {call.name[:80]}. Nothing was changed."
+                f"Version {version.number} binds no storage and no Worker as {call.name[:80]}. "
+                "Nothing was changed."
             )
         kind = _KINDS[binding.type]
         _check_operation(call, kind)
+        if kind == "services":
+            return calls.door(session, version, binding)
         name = str(binding.attributes[RESOURCE_KINDS[binding.type]])
         return stores.door(session, version.script.account_id, kind, name)
 
@@ -123,7 +137,7 @@ def _check_operation(call: _Call, kind: str) -> None:
         kind == "r2" and call.request.method == "GET" and _reads(call.request) not in _R2_READS
     ):
         raise NotAllowed(
-            f"A function may not ask {asked[:80]} of its storage. Nothing was changed."
+            f"A function may not ask {asked[:80]} of this binding. Nothing was changed."
         )
 
 

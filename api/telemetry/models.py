@@ -15,7 +15,8 @@ class TelemetryBatch(Model):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
     node_id: Mapped[str]
-    # `requests`: records as a node sent them; `lines`: rows of log_events (lines.py).
+    # `requests`: records as a node sent them; `lines`, `subrequests`: of rows of log_events (lines.py,
+    # subrequests.py).
     kind: Mapped[str] = mapped_column(default="requests", server_default="requests")
     content: Mapped[bytes]
     records: Mapped[int]

@@ -3,7 +3,7 @@
 Ingestion writes one row more, in its own transaction, and never talks to the collector.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,14 +18,14 @@ from api.nodes.models import Node
 from api.queue import enqueue
 from api.scripts.models import Script
 from api.settings import settings
-from api.telemetry import lines, spans
+from api.telemetry import lines, spans, subrequests
 from api.telemetry.models import TelemetryBatch, telemetry_counts
 from api.telemetry.spans import Telemetry
 
 TRACES, LOGS = "traces", "logs"
-REQUESTS, LINES = "requests", "lines"
+REQUESTS, LINES, SUBREQUESTS = "requests", "lines", "subrequests"
 # What one record of each kind of batch becomes.
-SIGNALS = {REQUESTS: (LOGS, TRACES), LINES: (LOGS,)}
+SIGNALS = {REQUESTS: (LOGS, TRACES), LINES: (LOGS,), SUBREQUESTS: (TRACES,)}
 # Longer than an export may take.
 SENDING_MAX = timedelta(seconds=60)
 FIRST_RETRY, LONGEST_RETRY, ATTEMPTS_MAX = timedelta(seconds=5), timedelta(minutes=5), 12
@@ -58,10 +58,11 @@ def keep(
     enqueue(session, "telemetry.send", batch_id=batch.id)
 
 
-def keep_lines(session: Session, node_id: str, rows: Iterable[Row]) -> None:
-    """The same with what scripts printed and threw."""
+def keep_logs(session: Session, node_id: str, rows: Sequence[Row]) -> None:
+    """The same with what scripts printed, threw and asked of others."""
     if settings().otlp_endpoint:
         keep(session, node_id, *lines.packed(rows), LINES)
+        keep(session, node_id, *subrequests.packed(rows), SUBREQUESTS)
 
 
 def claim(session: Session, batch_id: str) -> Claimed | None:
@@ -82,11 +83,16 @@ def claim(session: Session, batch_id: str) -> Claimed | None:
         return None
     node = session.get(Node, claimed.node_id)
     name = node.name if node else claimed.node_id
-    if claimed.kind == LINES:
-        made = Telemetry([], lines.of_batch(claimed.content, name))
-    else:
-        made = _of_requests(session, claimed.content, name)
+    made = _made(session, claimed.kind, claimed.content, name)
     return Claimed(batch_id, claimed.kind, claimed.records, made)
+
+
+def _made(session: Session, kind: str, content: bytes, node: str) -> Telemetry:
+    if kind == LINES:
+        return Telemetry([], lines.of_batch(content, node))
+    if kind == SUBREQUESTS:
+        return Telemetry(subrequests.of_batch(content, node), [])
+    return _of_requests(session, content, node)
 
 
 def _of_requests(session: Session, content: bytes, node: str) -> Telemetry:

@@ -109,10 +109,10 @@ def code_modules(upload: Upload) -> list[dict[str, Any]]:
 
 
 def cell_binding(binding: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
-    """A binding as the spec has it: parts of the upload become digests, a service the script that it is
-    called by."""
-    if binding["type"] == "service":
-        return {**binding, "script": callee_of(binding)}
+    """A binding as the spec has it: parts of the upload become digests, and one that leads to a script
+    says to which."""
+    if callee := callee_of(binding):
+        return {**binding, "script": callee}
     if "part" not in binding:
         return binding
     digest = digests.get(binding["part"])

@@ -245,7 +245,17 @@ def _cell_binding(version: Version, binding: Binding, digests: dict[str, str]) -
             "tag": version.tag,
             "timestamp": timestamp,
         }
-    return checking.cell_binding(binding.revealed(), digests)
+    found = checking.cell_binding(binding.revealed(), digests)
+    if binding.type == objects.BINDING and "script" in found:
+        return {**found, "namespace_id": _namespace_id(version, found)}
+    return found
+
+
+def _namespace_id(version: Version, binding: dict[str, Any]) -> str | None:
+    session, account_id = object_session(version), version.script.account_id
+    if session is None:
+        return None
+    return objects.namespace_id_of(session, account_id, binding["script"], binding["class_name"])
 
 
 def delete_all(session: Session, script: Script) -> None:

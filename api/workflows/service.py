@@ -9,8 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from api import ids
+from api.bindings.kinds import callee_of
 from api.clock import now
-from api.errors import AlreadyExists, NotSupported, ScriptRejected, WorkflowNotFound
+from api.errors import AlreadyExists, ScriptRejected, WorkflowBindingNotFound, WorkflowNotFound
 from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.workflows.models import Workflow
@@ -69,18 +70,11 @@ def page_of_workflows(
 
 
 def check_bindings(bindings: Iterable[dict[str, Any]], script_name: str) -> list[dict[str, Any]]:
-    """The bindings as a version keeps them. Raises NotSupported for one to another script's workflow,
-    ScriptRejected for two that disagree."""
+    """The bindings as a version keeps them: those to the script's own workflows name no script. Raises
+    ScriptRejected for two of these that disagree."""
     checked, classes = [], dict[str, str]()
     for binding in bindings:
-        if binding["type"] == BINDING:
-            other = binding.get("script_name")
-            if other not in (None, "", script_name):
-                raise NotSupported(
-                    f"Binding {binding['name']} leads to a workflow of another Worker ({other}), which is "
-                    "not supported by Skerry: its instances are in that Worker's process. Nothing was "
-                    f"changed. Bind the Worker {other} as a service, and let it create them."
-                )
+        if binding["type"] == BINDING and callee_of(binding) in ("", script_name):
             name, class_name = binding["workflow_name"], binding["class_name"]
             if classes.setdefault(name, class_name) != class_name:
                 raise ScriptRejected(
@@ -94,8 +88,21 @@ def check_bindings(bindings: Iterable[dict[str, Any]], script_name: str) -> list
 
 
 def bound(bindings: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Class by name of the workflows that bindings lead to."""
-    return {one["workflow_name"]: one["class_name"] for one in bindings if one["type"] == BINDING}
+    """Class by name of the script's own workflows that checked bindings lead to."""
+    own = [one for one in bindings if one["type"] == BINDING and not callee_of(one)]
+    return {one["workflow_name"]: one["class_name"] for one in own}
+
+
+def check_others(session: Session, script: Script, binding: dict[str, Any]) -> None:
+    """Raises WorkflowBindingNotFound for a binding to a workflow that this other script does not have."""
+    name = binding["workflow_name"]
+    found = find(session, script.account_id, name)
+    if found is None or found.script_id != script.id:
+        raise WorkflowBindingNotFound(
+            f"Cannot create binding {binding['name']}: the Worker {script.name} has no workflow called "
+            f"{name} (class '{binding['class_name']}'). Nothing was changed: deploy {script.name} with it "
+            "first."
+        )
 
 
 def plan(

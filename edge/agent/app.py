@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from edge.agent.bundles import DigestError, verify
 from edge.agent.desired import DesiredSlot, read_slot
+from edge.agent.remote_calls import RemoteCalls
 from edge.agent.scheduled import Event, NoScriptError, read_event
 from edge.agent.stores.passage import PREFIX, Passage
 from edge.wire import Fields, WireError
@@ -78,6 +80,7 @@ def create_app(
     status: Callable[[], dict[str, object]],
     schedule: Callable[[Event], None],
     passage: Passage,
+    calls: RemoteCalls,
     metrics: Route,
 ) -> Starlette:
     async def push(request: Request) -> Response:
@@ -109,6 +112,7 @@ def create_app(
 
     return Starlette(
         routes=[
+            _calls_route(calls, push_key),
             Route(f"{PREFIX}/{{target:path}}", store, methods=["GET", "POST", "PUT", "DELETE"]),
             Route("/push", push, methods=["POST"]),
             Route("/scheduled", take_scheduled, methods=["POST"]),
@@ -129,7 +133,15 @@ def metrics_route(figures: Callable[[], bytes], token: str) -> Route:
     return Route("/metrics", show, methods=["GET"])
 
 
-def _authorize(request: Request, key: str) -> None:
+def _calls_route(calls: RemoteCalls, push_key: str) -> WebSocketRoute:
+    async def call(socket: WebSocket) -> None:
+        _authorize(socket, push_key)
+        await calls.take(socket, socket.path_params["script_id"])
+
+    return WebSocketRoute("/calls/{script_id}", call)
+
+
+def _authorize(request: HTTPConnection, key: str) -> None:
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
         raise RefusedError(401, "The key is missing or wrong.")
@@ -146,6 +158,6 @@ async def _body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def _refuse(_: HTTPConnection, error: Exception) -> Response:
     status = error.status if isinstance(error, RefusedError) else 500
     return JSONResponse({"error": str(error)}, status_code=status)

@@ -138,12 +138,22 @@ class Calls:
                 await self._listen(cell, entrance)
 
     async def _listen(self, cell: Cell, entrance: Entrance) -> None:
-        path = _socket_path(cell, entrance)
+        path = socket_path(cell, entrance)
         listener = await self._sockets.bind(_socket_name(cell, entrance), f"unix:{path}")
         if uid := self._outer_uid(cell):
             os.chown(path, 0, uid)
             path.chmod(0o660)
         cell.entrances[entrance] = listener
+
+    def called_cell(self, script_id: str, entrance: Entrance) -> Cell | None:
+        """Whoever calls the script so calls this cell now."""
+        cells = self._serving(script_id)
+        return next((cell for cell in cells if entrance in cell.entrances), None)
+
+    def has_none(self, script_id: str, entrance: Entrance) -> bool:
+        """Whether what serves the script was seen not to have such an entrypoint."""
+        serving = [cell.record.version_id for cell in self._serving(script_id)]
+        return bool(serving) and all(entrance in self._absent.get(one, ()) for one in serving)
 
     async def unlisten(self, cell: Cell, entrances: Iterable[Entrance]) -> None:
         for entrance in list(entrances):
@@ -225,10 +235,8 @@ class Calls:
 
     def _target(self, account_id: str, callee: Callee) -> Path | None:
         script_id = self._called().scripts.get((account_id, callee.script))
-        for cell in self._serving(script_id) if script_id else []:
-            if callee.entrance in cell.entrances:
-                return _socket_path(cell, callee.entrance)
-        return None
+        cell = self.called_cell(script_id, callee.entrance) if script_id else None
+        return socket_path(cell, callee.entrance) if cell else None
 
     def _outer_uid(self, cell: Cell) -> int | None:
         """The user of the account's cells, where they have one."""
@@ -254,7 +262,7 @@ def _socket_name(cell: Cell, entrance: Entrance) -> str:
     return f"{cell.name}/{entrance.id}"
 
 
-def _socket_path(cell: Cell, entrance: Entrance) -> Path:
+def socket_path(cell: Cell, entrance: Entrance) -> Path:
     return cell.paths.main.parent / f"{entrance.id}.sock"
 
 

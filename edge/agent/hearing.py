@@ -17,7 +17,7 @@ from edge.agent.records.attribution import Record
 MARK = b'"skerry-tail '
 _PREFIX = "skerry-tail "
 # Of one event, twice of what the platform worker makes.
-PARTS_MAX = 16
+PARTS_MAX = 40
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

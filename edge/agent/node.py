@@ -18,6 +18,7 @@ from edge.agent.gateway import Gateway
 from edge.agent.intake import Intake
 from edge.agent.neighbours import Neighbours
 from edge.agent.pull import Puller
+from edge.agent.remote_calls import RemoteCalls
 from edge.agent.report import about, slot_report
 from edge.agent.server import ApiServer
 from edge.agent.settings import AGENT_VERSION, Settings
@@ -101,6 +102,7 @@ class Node:
             status=self._status,
             schedule=self._plane.scheduled.take,
             passage=Passage(self._plane.stores, self._plane.owned, self._plane.workflows),
+            calls=RemoteCalls(self._plane.fleet.calls),
             metrics=metrics_route(self._figures().text, metrics.token(credential.push_key)),
         )
         metrics.write_access(self._paths.root, credential.push_key, credential.ca)

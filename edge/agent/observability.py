@@ -14,6 +14,8 @@ class Observed:
     """The share of the invocations that is stored."""
     invocations: bool
     """Whether the invocation itself is stored, or only what it printed and threw."""
+    subrequests: bool = False
+    """Whether what it asked of others is."""
 
 
 def observed(version: Version) -> Observed | None:
@@ -25,7 +27,9 @@ def observed(version: Version) -> Observed | None:
     rate = said.get("rate")
     if not isinstance(rate, int | float) or not 0 < rate <= 1:
         return None
-    return Observed(float(rate), said.get("invocations") is not False)
+    return Observed(
+        float(rate), said.get("invocations") is not False, said.get("subrequests") is True
+    )
 
 
 def observed_of(slot: Slot | None, version_id: str) -> Observed | None:

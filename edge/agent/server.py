@@ -28,6 +28,8 @@ class ApiServer:
             log_config=None,
             access_log=False,
             lifespan="off",
+            # Who reads a body slowly does not see a ping for as long, and is there none the less.
+            ws_ping_interval=None,
             timeout_graceful_shutdown=5,
         )
         self._server = _Server(config)

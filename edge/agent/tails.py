@@ -51,7 +51,9 @@ class Tails:
         return cell.record.script_id in self._fleet.tailed
 
     def told(self, cell: Cell, event: Event | None) -> None:
-        self._add(cell.record.script_id, cell.record.version_id, event)
+        """Of Cloudflare's events, wrangler knows no subrequests."""
+        shown = event and {name: value for name, value in event.items() if name != "subrequests"}
+        self._add(cell.record.script_id, cell.record.version_id, shown)
 
     def printed(self, cell: Cell, line: bytes) -> None:
         if not cell.tells and self.wants(cell):

@@ -3,6 +3,8 @@
 // queues arrive here too, because `env.USER` is the only way to deliver them. The script's calls to other
 // scripts pass through `Callee`.
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { decoded, encoded, encodedError } from "./cloning.js";
+import { collected, watch } from "./subrequests.js";
 
 // Which of its connections to each callee the script's next call takes (edge/runtime/callees.py).
 const TURNS = 8;
@@ -24,6 +26,9 @@ export default {
       const { queue, messages, metadata } = await request.json();
       return Response.json(await env.USER.queue(queue, messages.map(received), metadata));
     }
+    if (request.method === "POST" && pathname.startsWith("/methods/")) {
+      return method(env[`ENTRANCE_${pathname.slice("/methods/".length)}`], await request.text());
+    }
     if (pathname.startsWith("/workflows/") && env.WORKFLOWS) return env.WORKFLOWS.fetch(request);
     if (request.method === "POST" && pathname === "/turn") {
       for (const number of await request.json()) turns.set(number, (turnOf(number) + 1) % TURNS);
@@ -33,9 +38,14 @@ export default {
   },
 
   // When the script's logs are stored or somebody tails it. The agent reads it from standard output.
-  tail(events) {
-    for (const event of events) for (const line of told(event)) console.log(line);
+  async tail(events) {
+    for (const event of events) {
+      const subrequests = await collected(event);
+      for (const line of told(event, subrequests)) console.log(line);
+    }
   },
+
+  tailStream: watch,
 };
 
 const decoder = new TextDecoder();
@@ -49,6 +59,23 @@ function received({ id, timestamp, attempts, format, body }) {
   else if (format === "bytes") message.body = bytes.buffer;
   else message.serializedBody = bytes;
   return message;
+}
+
+// A method of the script's that a function in AWS calls, or a property that it reads.
+async function method(entrance, asked) {
+  try {
+    const [name, parameters] = decoded(asked);
+    // What the binding itself can do, such as delivering events, is not for scripts.
+    if (name in Object.getPrototypeOf(entrance)) throw new TypeError(`The RPC receiver does not implement the method "${name}".`);
+    const value = await (parameters ? entrance[name](...parameters) : entrance[name]);
+    try {
+      return new Response(encoded({ value }));
+    } finally {
+      value?.[Symbol.dispose]?.();
+    }
+  } catch (error) {
+    return new Response(encodedError(error));
+  }
 }
 
 function turnOf(number) {
@@ -98,28 +125,30 @@ async function fetchFrom(callee, request, apart) {
 const LONGEST = 256 * 1024;
 // Of one of its lines, before the rest is cut off.
 const LONGEST_LINE = 64 * 1024;
-// Of the letters that go into one line of output.
-const PART = 48 * 1024;
+// Of the letters that go into one line of output, which may have three bytes each.
+const PART = 16 * 1024;
+const HALF = /[\ud800-\udbff]$/;
 let last = 0;
 
-function told(event) {
-  let text = whole(event);
-  // A part must not end within a letter.
-  if (text.length > PART) text = text.replace(/[\u0080-\uffff]/g, escaped);
-  const count = Math.ceil(text.length / PART);
+function told(event, subrequests) {
+  const parts = partsOf(whole(event, subrequests));
   const id = ++last;
-  return Array.from(
-    { length: count },
-    (_, index) => `skerry-tail ${index + 1}/${count} ${id} ${text.slice(index * PART, (index + 1) * PART)}`,
-  );
+  return parts.map((part, index) => `skerry-tail ${index + 1}/${parts.length} ${id} ${part}`);
 }
 
-function escaped(letter) {
-  return "\\u" + letter.charCodeAt(0).toString(16).padStart(4, "0");
+function partsOf(text) {
+  const parts = [];
+  for (let at = 0; at < text.length; at += parts.at(-1).length) {
+    const part = text.slice(at, at + PART);
+    // It must not end within a letter of two halves.
+    parts.push(at + PART < text.length && HALF.test(part) ? part.slice(0, -1) : part);
+  }
+  return parts;
 }
 
-function whole(event) {
-  const text = JSON.stringify(event);
+function whole(event, subrequests) {
+  let text = JSON.stringify(event);
+  if (subrequests) text = `${text.slice(0, -1)},"subrequests":${JSON.stringify(subrequests)}}`;
   if (text.length <= LONGEST) return text;
   const shortened = { ...JSON.parse(text), truncated: true };
   const lines = shortened.logs ?? [];

@@ -8,6 +8,7 @@ import { Context } from "./context.js";
 import { isHttp, requestOf } from "./events.js";
 import { installGlobals } from "./globals.js";
 import { loadScript } from "./loading.js";
+import { serveOwn } from "./services.js";
 import { isQueue, isScheduled, runQueue, runScheduled } from "./triggers.js";
 import { readVersion } from "./version.js";
 import { within } from "./workers.js";
@@ -15,6 +16,7 @@ import { within } from "./workers.js";
 const version = readVersion();
 installGlobals();
 const script = await loadScript(version);
+serveOwn(script, version.env);
 
 // What nobody waits for is logged and ends nothing, as in a cell; Node would end the process.
 process.on("unhandledRejection", (reason) => console.error("Uncaught (in promise)", reason));

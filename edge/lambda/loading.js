@@ -12,18 +12,30 @@ const WORKERS = new URL("./workers.js", import.meta.url).href;
 // How the sources that are made here find the bytes of their module.
 const BYTES = Symbol.for("skerry.module");
 
-// Answers an object with `fetch`, `scheduled` and `queue`; those that the script lacks throw.
+// Answers an object with `fetch`, `scheduled` and `queue`; those that the script lacks throw. `enter` gives
+// the `fetch` of one of its entrypoints, `member` one of its methods or properties.
 export async function loadScript(version) {
   provide(version.env);
   if (version.syntax === "service-worker") {
     const source = content(version.modules[0].file).toString();
-    return runClassic(version.env, () => runInThisContext(source, { filename: "worker.js" }));
+    const script = runClassic(version.env, () => runInThisContext(source, { filename: "worker.js" }));
+    return { ...script, enter: () => script.fetch, member: (_, key) => memberOf(null, key) };
   }
   const modules = new Map(version.modules.map((module) => [normal(module.name), module]));
   registerModules(modules);
   const exported = await import(addressOf(normal(version.main_module)));
   const named = (name) => [name, handlerOf(exported.default, name)];
-  return Object.fromEntries(["fetch", "scheduled", "queue"].map(named));
+  const enter = (entrypoint) => handlerOf(exported[entrypoint || "default"], "fetch");
+  const member = (entrypoint, ...rest) => memberOf(exported[entrypoint || "default"], ...rest);
+  return { ...Object.fromEntries(["fetch", "scheduled", "queue"].map(named)), enter, member };
+}
+
+// Of an entrypoint that is a class; what an instance has by itself is its own affair.
+function memberOf(Entrypoint, key, ctx, env) {
+  const instance = typeof Entrypoint === "function" ? new Entrypoint(ctx, env) : {};
+  const found = key in Object.prototype || Object.hasOwn(instance, key) ? undefined : instance[key];
+  if (found === undefined) throw new TypeError(`The RPC receiver does not implement the method "${key}".`);
+  return typeof found === "function" ? found.bind(instance) : found;
 }
 
 function handlerOf(exported, name) {

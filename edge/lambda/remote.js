@@ -1,6 +1,6 @@
 // A binding that leads out of AWS: to the store of a Skerry node, in the protocol that the runtime's own
-// bindings speak there. Skerry's API lets it in with a credential that opens this version's bindings and
-// nothing else (api/targets/remote.py).
+// bindings speak there, or to another script (services.js). Skerry's API lets it in with a credential that
+// opens this version's bindings and nothing else (api/targets/remote.py).
 
 const fetch = globalThis.fetch; // before a script can replace it
 
@@ -24,11 +24,12 @@ export class Remote {
   }
 
   // The answer, whatever its status; `again`: that doing it twice is the same as doing it once.
-  async ask(method, path, { headers = {}, body, again = false } = {}) {
+  async ask(method, path, { headers = {}, body, signal, again = false } = {}) {
     const streams = body instanceof ReadableStream;
     const init = {
       method,
       body,
+      signal,
       headers: { ...headers, authorization: `Bearer ${credential}` },
       redirect: "error",
       ...(streams && { duplex: "half" }),

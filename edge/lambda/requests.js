@@ -3,12 +3,15 @@
 const Native = { Request: globalThis.Request, Response: globalThis.Response, fetch: globalThis.fetch };
 const cfs = new WeakMap();
 const encodedByScript = new WeakSet();
+const whole = new WeakSet();
 
 class WorkerRequest extends Native.Request {
   constructor(input, init) {
     super(input, streamed(init));
     const cf = init?.cf ?? cfs.get(input);
     if (cf) cfs.set(this, cf);
+    const body = init?.body ?? null;
+    if (body === null ? whole.has(input) : !(body instanceof ReadableStream)) whole.add(this);
   }
 
   static [Symbol.hasInstance](value) {
@@ -22,6 +25,7 @@ class WorkerRequest extends Native.Request {
   clone() {
     const clone = Object.setPrototypeOf(super.clone(), WorkerRequest.prototype);
     if (cfs.has(this)) cfs.set(clone, cfs.get(this));
+    if (whole.has(this)) whole.add(clone);
     return clone;
   }
 }
@@ -49,6 +53,20 @@ export function encodesItself(response) {
 // A visitor's request. Redirects are the visitor's to follow when a script passes it on.
 export function incoming(address, init, cf) {
   return new WorkerRequest(address, { ...init, redirect: "manual", cf });
+}
+
+// What a script asks by a binding, and what it is answered.
+export function asked(input, init) {
+  return init === undefined && input instanceof WorkerRequest ? input : new WorkerRequest(input, init);
+}
+
+export function answered(body, init) {
+  return new WorkerResponse(body, init);
+}
+
+// Whether the body of a request was given in one piece, so that it has a length and can be sent twice.
+export function isWhole(request) {
+  return whole.has(request);
 }
 
 export function installRequests() {

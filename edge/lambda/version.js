@@ -7,6 +7,7 @@ import { D1Database } from "./d1.js";
 import { KvNamespace } from "./kv.js";
 import { WorkerQueue } from "./queues.js";
 import { R2Bucket } from "./r2.js";
+import { serviceOf } from "./services.js";
 
 // The ciphertext is in the ZIP; the key to it is in the function's configuration, which Lambda
 // encrypts with KMS. Neither says anything without the other.
@@ -54,6 +55,8 @@ function valueOf(binding, secrets, version) {
       return new R2Bucket(binding.name);
     case "queue":
       return new WorkerQueue(binding.name, binding.delay, messagesOf(version));
+    case "service":
+      return serviceOf(binding.name, binding.own);
     default:
       return binding.value;
   }

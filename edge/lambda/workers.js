@@ -19,6 +19,13 @@ export function waitUntil(promise) {
   context.waitUntil(promise);
 }
 
+// The `ctx` of what is called within an invocation, which ends with that.
+export function nested(props) {
+  const outer = current.getStore();
+  if (!outer) throw new Error("A binding can only be used while an event is handled.");
+  return { props, waitUntil: (promise) => outer.waitUntil(promise), passThroughOnException() {} };
+}
+
 export class WorkerEntrypoint {
   constructor(ctx, bindings) {
     this.ctx = ctx;

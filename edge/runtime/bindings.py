@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.runtime import points, workflows
+from edge.runtime import objects, points, workflows
 from edge.runtime.messages import MODULES_SERVICE
 from edge.runtime.stores import BY_BINDING, limits
 from edge.spec import FILE_BINDING_TYPES, Binding, Spec, text_of
@@ -13,7 +13,8 @@ from edge.spec import FILE_BINDING_TYPES, Binding, Spec, text_of
 # A service in every configuration of a script: its way out, if it has one.
 INTERNET = "internet"
 ASSETS_SERVICE = "skerry-assets"
-MODULES = {limits.MODULE: Path(__file__).resolve().parents[1] / "cell" / "ratelimit.js"}
+_FILES = Path(__file__).resolve().parents[1] / "cell"
+MODULES = {limits.MODULE: _FILES / "ratelimit.js", objects.MODULE: _FILES / objects.MODULE_FILE}
 # Serves files and never asks the script.
 ASSETS_ENTRYPOINT = "AssetWorker"
 
@@ -53,10 +54,12 @@ def _fill_file(slot: Any, binding: Binding, content: bytes) -> None:
 
 
 def _fill(slot: Any, binding: Binding, spec: Spec) -> None:
+    if binding.leads_to_script:
+        return  # for `config.py`, which knows where
     match binding.type:
         case "plain_text" | "secret_text":
             slot.text = binding.value
-        case "durable_object_namespace":
+        case objects.BINDING_TYPE:
             namespace = slot.init("durableObjectNamespace")
             # Named, because the describer of `edge.check` has these bindings, too.
             namespace.className, namespace.serviceName = str(binding.value), MODULES_SERVICE
@@ -67,7 +70,5 @@ def _fill(slot: Any, binding: Binding, spec: Spec) -> None:
         case "assets":
             service = slot.init("service")
             service.name, service.entrypoint = ASSETS_SERVICE, ASSETS_ENTRYPOINT
-        case "service":
-            slot.init("service").name = INTERNET  # until `config.py` says where it leads
         case _:
             slot.json = json.dumps(binding.value)

@@ -6,19 +6,20 @@ Whoever moves the pin compares `workerd.capnp` with what is used here.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, callees, messages, points, workflows
+from edge.runtime import caching, callees, messages, objects, points, workflows
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
-from edge.runtime.callees import Entrance, Reach, callees_of
+from edge.runtime.callees import Entrance, Kind, Reach, callees_of
 from edge.runtime.network import Network, dials
-from edge.runtime.objects import add_objects, fill_disk
 from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER, Reached, StoreDoor, reached_stores
 from edge.runtime.schema import load
+from edge.runtime.ways import Way
 from edge.spec import Module, Spec, SpecError, text_of
 
 # Request headers between the front and a cell. The front deletes whatever a visitor sends by them.
@@ -35,11 +36,15 @@ MAIN_SOCKET = "main"
 EGRESS_SOCKET = "egress"
 CONTROL_SOCKET = "control"
 PLATFORM_SERVICE = "skerry-platform"
+# Its main module first.
+PLATFORM_MODULES = ("platform.js", "cloning.js", "subrequests.js")
 RANGES_SERVICE = "skerry-ranges"
 DESCRIBE_SERVICE = "skerry-describe"
 THROWN_SERVICE = "skerry-thrown"
 UNCACHED_SERVICE = "skerry-uncached"
 DESCRIBE_MODULE = "__skerry_describe__.js"
+# Lets the runtime stream what a script does while it does it.
+STREAMED = "streaming_tail_worker"
 # What the platform's own workers run with; any date the pinned binary knows will do.
 PLATFORM_DATE = "2026-11-01"
 
@@ -54,6 +59,13 @@ _MODULE_FIELDS = {
     "wasm": "wasm",
 }
 _BYTES_TYPES = frozenset({"data", "wasm"})
+
+
+class Telling(StrEnum):
+    INVOCATIONS = "tailed"
+    """What each printed and threw, when it has ended."""
+    SUBREQUESTS = "streamed"
+    """And what it asked of others."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +93,8 @@ class Build:
     """Where the cell finds the files of `spec.assets`."""
     assets_ranged: bool = False
     """Whether visitors may ask for parts of those files; costs each request a hop."""
-    tailed: bool = False
-    """Whether the platform worker hears of every invocation."""
+    tells: frozenset[Telling] = frozenset()
+    """What the platform worker hears."""
     stores: Mapping[str, StoreDoor] = field(default_factory=dict)
     """By kind. Where there is none, bindings lead where the internet leads, which is nowhere then."""
     cache: str = ""
@@ -110,9 +122,19 @@ class Build:
         classic = self.spec.syntax == "service-worker"
         return messages.CLASSIC_SERVICE if classic else messages.MODULES_SERVICE
 
-    def entered_by(self, entrance: Entrance) -> str:
+    def way_in(self, entrance: Entrance) -> Way:
         """Whom another script's call reaches first."""
-        return self.service if entrance.entrypoint else self.entrance
+        match entrance.kind:
+            case Kind.OBJECTS:
+                return objects.gate_way(entrance.entrypoint)
+            case Kind.WORKFLOW:
+                return workflows.way_in(self.spec, entrance.entrypoint)
+        service = self.service if entrance.entrypoint else self.entrance
+        return Way(service, entrance.entrypoint, entrance.props)
+
+    def entered(self, kind: Kind) -> list[str]:
+        """The classes, or the workflows, that other scripts bind."""
+        return [one.entrypoint for one in self.entrances if one.kind is kind]
 
     @property
     def entrance(self) -> str:
@@ -137,7 +159,7 @@ def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     _front_socket(sockets[0], build)
     add_socket(sockets[1], CONTROL_SOCKET, PLATFORM_SERVICE)
     for number, entrance in enumerate(build.entrances, 2):
-        callees.fill_socket(sockets[number], entrance, build.entered_by(entrance))
+        callees.fill_socket(sockets[number], entrance, build.way_in(entrance))
         _mark(sockets[number])
     return bytes(config.to_bytes())
 
@@ -225,11 +247,20 @@ def _own_services(build: Build) -> Iterator[Callable[[Any, Build], None]]:
         yield _assets
     if build.assets_ranged:
         yield _ranges
+    yield from _beside(build)
+
+
+def _beside(build: Build) -> Iterator[Callable[[Any, Build], None]]:
+    """Workers of ours for what it binds, and for what others bind of it."""
     if points.writes_points(build.spec):
         yield _points
+    for number, namespace_id in objects.ids_of_others(build.spec):
+        yield partial(_ids, number, namespace_id)
+    if build.entered(Kind.OBJECTS):
+        yield _gate
     if build.spec.workflows:
         yield _workflow_engine
-    if workflows.binds_workflows(build.spec):
+    if workflows.binds_workflows(build.spec) or build.entered(Kind.WORKFLOW):
         yield _workflow_desk
 
 
@@ -263,7 +294,7 @@ def _cache(reached: Reached, service: Any, build: Build) -> None:
 
 
 def _owned_disk(service: Any, build: Build) -> None:
-    fill_disk(service, build.owned_folder)
+    objects.fill_disk(service, build.owned_folder)
 
 
 def _assets(service: Any, build: Build) -> None:
@@ -286,6 +317,15 @@ def _points(service: Any, build: Build) -> None:
     points.fill_service(service, _own_worker)
 
 
+def _ids(number: int, namespace_id: str, service: Any, build: Build) -> None:
+    del build
+    objects.fill_ids(service, number, namespace_id, _own_worker)
+
+
+def _gate(service: Any, build: Build) -> None:
+    objects.fill_gate(service, build.spec, build.entered(Kind.OBJECTS), _own_worker)
+
+
 def _workflow_engine(service: Any, build: Build) -> None:
     workflows.fill_engine(service, build.spec)
 
@@ -303,13 +343,13 @@ def _ranges(service: Any, build: Build) -> None:
     binding.init("service").name = ASSETS_SERVICE
 
 
-def _own_worker(service: Any, file: str) -> Any:
-    """A worker of the platform's."""
+def _own_worker(service: Any, *files: str) -> Any:
+    """A worker of the platform's, its main module first."""
     worker = service.init("worker")
     worker.compatibilityDate = PLATFORM_DATE
-    module = worker.init("modules", 1)[0]
-    module.name = file
-    module.esModule = (PLATFORM_FILES / file).read_text()
+    for module, file in zip(worker.init("modules", len(files)), files, strict=True):
+        module.name = file
+        module.esModule = (PLATFORM_FILES / file).read_text()
     return worker
 
 
@@ -389,7 +429,7 @@ def _script(service: Any, build: Build) -> None:
     service.name = build.service
     worker = service.init("worker")
     worker.compatibilityDate = build.compatibility_date
-    worker.compatibilityFlags = list(spec.compatibility_flags)
+    worker.compatibilityFlags = [*spec.compatibility_flags, *_streamed(build)]
     if spec.syntax == "service-worker":
         worker.serviceWorkerScript = text_of(main[0].name, build.files[main[0].digest])
     else:
@@ -398,10 +438,17 @@ def _script(service: Any, build: Build) -> None:
     _bindings(worker, build)
     if build.cache:
         worker.cacheApiOutbound.name = build.cache
-    add_objects(worker, spec, on_disk=bool(build.owned_folder))
+    objects.add_objects(worker, spec, on_disk=bool(build.owned_folder))
     workflows.add_workflows(worker, spec)
-    if build.tailed:
+    if Telling.INVOCATIONS in build.tells:
         worker.init("tails", 1)[0].name = PLATFORM_SERVICE
+    if Telling.SUBREQUESTS in build.tells:
+        worker.init("streamingTails", 1)[0].name = PLATFORM_SERVICE
+
+
+def _streamed(build: Build) -> Sequence[str]:
+    """A flag that every script has that is streamed, whatever it says itself."""
+    return [STREAMED] if Telling.SUBREQUESTS in build.tells else []
 
 
 def _bindings(worker: Any, build: Build) -> None:
@@ -410,17 +457,15 @@ def _bindings(worker: Any, build: Build) -> None:
     services = {one.binding: one.service for one in reached}
     fill_bindings(slots, build.spec, build.files, services)
     reaches = {reach.callee.number: reach for reach in build.reaches}
-    for callee in callees_of([one.as_service() for one in build.spec.bindings]):
-        slot = slots[callee.number]
-        if reach := reaches.get(callee.number):
-            callees.fill_binding(slot, reach, PLATFORM_SERVICE)
-        else:
-            own = (
-                build.entered_by(callee.entrance)
-                if callee.script == build.spec.script_name
-                else None
-            )
-            callees.fill_lone_binding(slot, callee, own)
+    for callee in callees_of([one.as_callee() for one in build.spec.bindings]):
+        reach = reaches.get(callee.number)
+        callees.fill_binding(
+            slots[callee.number],
+            callee,
+            callees.way_to(reach, PLATFORM_SERVICE)
+            if reach
+            else callees.lone_way(callee, build.spec.script_name, build.way_in),
+        )
 
 
 def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> None:
@@ -433,7 +478,9 @@ def _modules(slots: Any, modules: list[Module], files: Mapping[str, bytes]) -> N
 
 
 def _platform(service: Any, build: Build) -> None:
-    passing = [*callees.platform_bindings(build.reaches, build.entrance)]
+    passing = callees.platform_bindings(build.reaches, build.way_in)
+    called = [one for one in build.entrances if one.kind is Kind.SCRIPT]
+    passing += [callees.enter(one, build.way_in(one)) for one in called]
     if build.spec.workflows:
         passing.append(workflows.bind_desk)
     add_platform(service, build.service, build.spec.version_id, passing)
@@ -444,7 +491,7 @@ def add_platform(
 ) -> None:
     """The worker of ours beside a service: its probe answers the version."""
     service.name = PLATFORM_SERVICE
-    worker = _own_worker(service, "platform.js")
+    worker = _own_worker(service, *PLATFORM_MODULES)
     # Lets it deliver scheduled events; one reason why cells run with --experimental.
     worker.compatibilityFlags = ["service_binding_extra_handlers"]
     bindings = worker.init("bindings", 2 + len(more))

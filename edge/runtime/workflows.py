@@ -11,6 +11,7 @@ from typing import Any
 
 from edge.runtime.messages import MODULES_SERVICE
 from edge.runtime.objects import DISK_SERVICE
+from edge.runtime.ways import Way
 from edge.spec import Spec, Workflow
 
 BINDING_TYPE = "workflow"
@@ -30,7 +31,9 @@ _REPLACE = "workflows_replace_non_retryable_error_message"
 
 
 def binds_workflows(spec: Spec) -> bool:
-    return bool(spec.workflows) or any(one.type == BINDING_TYPE for one in spec.bindings)
+    return bool(spec.workflows) or any(
+        one.type == BINDING_TYPE and not one.leads_to_script for one in spec.bindings
+    )
 
 
 def add_workflows(worker: Any, spec: Spec) -> None:
@@ -42,21 +45,28 @@ def add_workflows(worker: Any, spec: Spec) -> None:
     slots = engine.init("workflows", len(spec.workflows))
     for slot, one in zip(slots, spec.workflows, strict=True):
         slot.className, slot.name = one.class_name, one.name
-        _lead_to_api(slot.bindingService, one.name)
+        _way_to_api(one.name).fill(slot.bindingService)
 
 
 def bind(slot: Any, name: str, spec: Spec) -> None:
-    """The script's binding; one to a workflow that the script does not have now says so when used."""
+    """The script's binding to its own."""
+    way_in(spec, name).fill(bind_others(slot))
+
+
+def bind_others(slot: Any) -> Any:
+    """Make an empty slot with a name a binding to a workflow; gives what is to lead there."""
     wrapped = slot.init("wrapped")
     wrapped.moduleName = "cloudflare-internal:workflows-api"
     inner = wrapped.init("innerBindings", 1)[0]
     inner.name = "fetcher"
-    service = inner.init("service")
+    return inner.init("service")
+
+
+def way_in(spec: Spec, name: str) -> Way:
+    """To a workflow of the script's; one that it does not have now says so when used."""
     if any(one.name == name for one in spec.workflows):
-        _lead_to_api(service, name)
-    else:
-        service.name, service.entrypoint = DESK_SERVICE, "Missing"
-        service.init("props").json = json.dumps({"workflow": name})
+        return _way_to_api(name)
+    return Way(DESK_SERVICE, "Missing", json.dumps({"workflow": name}))
 
 
 def bind_desk(slot: Any) -> None:
@@ -87,7 +97,7 @@ def fill_desk(service: Any, spec: Spec, own_worker: Callable[[Any, str], Any]) -
         _bind_instances(bindings[2 * number], "instances", one)
         api = bindings[2 * number + 1]
         api.name = f"api:{one.name}"
-        _lead_to_api(api.init("service"), one.name)
+        _way_to_api(one.name).fill(api.init("service"))
 
 
 def _bind_instances(binding: Any, prefix: str, one: Workflow) -> None:
@@ -96,9 +106,8 @@ def _bind_instances(binding: Any, prefix: str, one: Workflow) -> None:
     namespace.className, namespace.serviceName = one.folder, MODULES_SERVICE
 
 
-def _lead_to_api(service: Any, name: str) -> None:
-    service.name, service.entrypoint = ENGINE_SERVICE, _API
-    service.init("props").json = json.dumps({"workflow": name})
+def _way_to_api(name: str) -> Way:
+    return Way(ENGINE_SERVICE, _API, json.dumps({"workflow": name}))
 
 
 def _wording(spec: Spec) -> list[str]:

@@ -1,5 +1,6 @@
 """Deploys, switches and reports at once: nothing waits in a circle, no generation is lost or doubled."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
@@ -7,14 +8,17 @@ import pytest
 import redis
 from sqlalchemy import Engine, select
 
+from api import ids
 from api.accounts.actor import Actor
 from api.accounts.models import Account
+from api.bindings.models import Binding
 from api.db import SessionFactory, transaction
 from api.deployments import flows, rollouts, service
 from api.deployments.models import Rollout
 from api.deployments.rollouts import SlotReport
 from api.nodes import service as nodes
 from api.nodes.models import Node
+from api.objects.models import ObjectNamespace
 from api.scripts import service as scripts
 from api.versions import service as versions
 from api.versions.bundle import Upload, UploadedModule
@@ -30,9 +34,10 @@ def account(committed: Engine, broker: redis.Redis) -> Iterator[Account]:
     """An account with three deployed scripts, and two nodes."""
     SessionFactory.configure(bind=committed, join_transaction_mode="conditional_savepoint")
     with transaction() as session:
-        account = Account(name="busy", subdomain="busy")
+        own = ids.hex32()[:8]  # what is committed stays
+        account = Account(name=own, subdomain=own)
         session.add(account)
-        for name in ("busy-1", "busy-2"):
+        for name in (f"busy-{own}-1", f"busy-{own}-2"):
             token = nodes.issue_join_token(session)
             nodes.enrol(session, token, name, "https://127.0.0.1:9", request_certificate())
     upload = Upload(
@@ -105,3 +110,35 @@ def test_deploys_switches_renames_and_reports_at_once(account: Account) -> None:
                 select(Rollout.generation).where(Rollout.target_id == node.id)
             ).all()
             assert sorted(generations) == list(range(1, node.generation + 1))
+
+
+def test_two_scripts_that_move_each_other(account: Account) -> None:
+    """Both get Durable Objects at the same time, and each calls the other."""
+    for name, callee in (("a", "b"), ("b", "a")):
+        with transaction() as session:
+            version = versions.latest(session, scripts.lock(session, account.id, name))
+            assert version
+            binding = {"name": "NEXT", "type": "service", "service": callee}
+            version.bindings.append(Binding.of(binding, 0))
+    met = threading.Barrier(2)
+
+    def moves(name: str) -> Callable[[int], object]:
+        def work(number: int) -> object:
+            if number:
+                return None
+            with transaction() as session:
+                script = scripts.lock(session, account.id, name)
+                # Who waits for the other one's turn does not come here.
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    met.wait(1)
+                namespace = ObjectNamespace(script_id=script.id, class_name="Counter", sqlite=True)
+                session.add(namespace)
+                session.flush()
+                return rollouts.roll_out(session, script, service.current(session, script))
+
+        return work
+
+    assert _together(moves("a"), moves("b")) == []
+    with SessionFactory() as session:
+        found = {one.name: one.at_home for one in scripts.lock_all(session, account.id)}
+    assert found == {"a": True, "b": True, "c": False}

@@ -394,18 +394,24 @@ def _observed(session: Session, name: str = "shop") -> Any:
 
 
 def test_the_last_word_on_what_is_stored_counts(alice: Tenant, session: Session, shop: str) -> None:
-    assert _observed(session) == {"rate": 0.5, "invocations": True}
+    assert _observed(session) == {"rate": 0.5, "invocations": True, "subrequests": False}
     settings = f"{SCRIPT}/script-settings"
     alice.result("PATCH", settings, json={"observability": {"enabled": False}})
     assert _observed(session) is None
     logs = {"enabled": True, "head_sampling_rate": 0.1, "invocation_logs": False}
-    alice.result("PATCH", settings, json={"observability": {"enabled": False, "logs": logs}})
-    assert _observed(session) == {"rate": 0.1, "invocations": False}
+    parts = {"logs": logs, "traces": {"enabled": True}}
+    alice.result("PATCH", settings, json={"observability": {"enabled": False, **parts}})
+    assert _observed(session) == {"rate": 0.1, "invocations": False, "subrequests": True}
     alice.result("PUT", SCRIPT, **upload_parts())
     assert _observed(session) is None
     alice.result("PUT", SCRIPT, **upload_parts(observability={"logs": {"enabled": True}}))
-    assert _observed(session) == {"rate": 1, "invocations": True}
-    for wrong in ({"enabled": 1}, {"head_sampling_rate": 2}, {"logs": {"persist": "no"}}):
+    assert _observed(session) == {"rate": 1, "invocations": True, "subrequests": False}
+    for wrong in (
+        {"enabled": 1},
+        {"head_sampling_rate": 2},
+        {"logs": {"persist": "no"}},
+        {"traces": {"enabled": "yes"}},
+    ):
         assert alice.refusal("PATCH", settings, json={"observability": wrong})[0] == 422
         assert alice.refusal("PUT", SCRIPT, **upload_parts(observability=wrong))[0] == 400
     assert shop

@@ -4,6 +4,8 @@ import gzip
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -16,6 +18,15 @@ from api.nodes.service import Enrolment
 from tests.cast import Tenant, upload_parts
 
 RAY = "0123456789abcdef"
+FETCHED = {
+    "kind": "fetch",
+    "target": "api.example.com/v1/pay",
+    "method": "POST",
+    "status": 201,
+    "offset_ms": 12,
+    "duration_ms": 30,
+}
+READ = {"kind": "kv_get", "target": "CARTS", "method": "", "status": None, "offset_ms": 3}
 
 
 @pytest.fixture
@@ -24,14 +35,19 @@ def gateway(connection: Connection) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_request_is_explained_to_its_account_alone(
-    gateway: TestClient, node: Enrolment, alice: Tenant, mallory: Tenant
-) -> None:
-    alice.result("PUT", "workers/scripts/shop", **upload_parts())
-    script_id = alice.result("GET", "workers/scripts")[0]["tag"]
+def _sent(gateway: TestClient, node: Enrolment, path: str, body: Any) -> int:
+    return gateway.put(
+        f"/edge/v1/{path}/{uuid.uuid4()}",
+        content=gzip.compress(json.dumps(body).encode()),
+        headers={"Authorization": f"Bearer {node.token}"},
+    ).status_code
+
+
+def _batch(alice: Tenant, script_id: str, at: datetime) -> dict[str, Any]:
+    """The front's record of the request."""
     (version,) = alice.result("GET", "workers/scripts/shop/versions")["items"]
     values = {
-        "at_us": round(now().timestamp() * 1e6),
+        "at_us": round(at.timestamp() * 1e6),
         "ray": RAY,
         "script_id": script_id,
         "account_id": alice.id,
@@ -46,16 +62,25 @@ def test_a_request_is_explained_to_its_account_alone(
         "bytes_out": 1000,
         "cold": True,
     }
-    batch = {
+    return {
         "columns": COLUMNS,
         "requests": [[values[name] for name in COLUMNS]],
         "timings": [[61_000, 2000, 90_000]],
     }
-    sent = {"headers": {"Authorization": f"Bearer {node.token}"}}
-    for timings, status in (([[1, 2, 3]] * 2, 400), (batch["timings"], 200)):
-        content = gzip.compress(json.dumps({**batch, "timings": timings}).encode())
-        path = f"/edge/v1/batches/{uuid.uuid4()}"
-        assert gateway.put(path, content=content, **sent).status_code == status  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def script_id(alice: Tenant) -> str:
+    alice.result("PUT", "workers/scripts/shop", **upload_parts())
+    return str(alice.result("GET", "workers/scripts")[0]["tag"])
+
+
+def test_a_request_is_explained_to_its_account_alone(
+    gateway: TestClient, node: Enrolment, alice: Tenant, mallory: Tenant, script_id: str
+) -> None:
+    batch = _batch(alice, script_id, now())
+    assert _sent(gateway, node, "batches", {**batch, "timings": [[1, 2, 3]] * 2}) == 400
+    assert _sent(gateway, node, "batches", batch) == 200
 
     found = alice.result("GET", f"skerry/rays/{RAY}-EDGE-1")
     assert found["script"] == {"id": script_id, "name": "shop"}
@@ -72,5 +97,81 @@ def test_a_request_is_explained_to_its_account_alone(
         "start": 61,
     }
     assert "observability" in found["logs"]["why"]
+    assert found["subrequests"]["count"] is None
+    assert "observability" in found["subrequests"]["why"]
     assert mallory.refusal("GET", f"skerry/rays/{RAY}")[0] == 404
     assert alice.refusal("GET", "skerry/rays/nothing")[0] == 404
+
+
+def test_what_a_request_asked_of_others_is_told_or_why_not(
+    gateway: TestClient, node: Enrolment, alice: Tenant, script_id: str
+) -> None:
+    """Of its own invocation and of an object's that it was passed on to; what is not known is no 0."""
+    at = now()
+    assert _sent(gateway, node, "batches", _batch(alice, script_id, at)) == 200
+
+    def told(begun: datetime, invocation: bool = True, **event: Any) -> dict[str, Any]:
+        request = {"url": "http://shop/", "method": "GET", "headers": {"cf-ray": f"{RAY}-EDGE1"}}
+        ms = round(begun.timestamp() * 1000)
+        shared = {"outcome": "ok", "eventTimestamp": ms, "event": {"request": request}, "logs": []}
+        return {
+            "script_id": script_id,
+            "version_id": "v1",
+            "rate": 1,
+            "invocation": invocation,
+            "heard_ms": ms + 90,
+            "event": {**shared, "exceptions": [], **event},
+        }
+
+    def asked() -> dict[str, Any]:
+        found: dict[str, Any] = alice.result("GET", f"skerry/rays/{RAY}")["subrequests"]
+        return found
+
+    line = {"level": "log", "message": ["paid"], "timestamp": at.timestamp() * 1000}
+    odd: list[Any] = [None, {"count": -1}, {"count": True}, {"count": "3"}, [3]]
+    events = [told(at, logs=[line], subrequests=one) for one in odd]
+    assert _sent(gateway, node, "logs", {"events": events}) == 200
+    assert asked()["count"] is None
+    assert '"traces"' in asked()["why"]
+    traced = {"observability": {"enabled": True, "traces": {"enabled": True}}}
+    alice.result("PATCH", "workers/scripts/shop/script-settings", json=traced)
+    assert "cell could not tell" in asked()["why"]
+
+    secret = {**FETCHED, "target": "api.example.com/v1/pay?key=1", "more": "thing"}
+    later = told(
+        at + timedelta(milliseconds=50),
+        entrypoint="Cart",
+        subrequests={"count": 1, "listed": [READ]},
+    )
+    counted = {"count": 60, "listed": [secret, "no subrequest"]}
+    events = [told(at, subrequests=counted, logs=[line]), later]
+    assert _sent(gateway, node, "logs", {"events": events}) == 200
+    found = asked()
+    assert (found["count"], found["duration_ms"]) == (61, 30)
+    assert "2 of them are listed" in found["why"]
+    assert "another invocation" in found["why"]
+    first, second = found["listed"]
+    assert 11 <= first.pop("offset_ms") <= 12
+    assert first == {
+        "script": "shop",
+        "entrypoint": "",
+        **{name: value for name, value in FETCHED.items() if name != "offset_ms"},
+    }
+    assert (second["kind"], second["entrypoint"], second["method"]) == ("kv_get", "Cart", None)
+    assert 52 <= second["offset_ms"] <= 53
+
+    query = {
+        "timeframe": {"from": 0, "to": round(at.timestamp() * 1000) + 60_000},
+        "view": "events",
+        "parameters": {
+            "filters": [
+                {"key": "$workers.subrequests", "operation": "gt", "type": "number", "value": 50}
+            ]
+        },
+    }
+    answer = alice.result("POST", "workers/observability/telemetry/query", json=query)
+    rows = answer["events"]["events"]
+    assert all(row["$workers"]["subrequests"] == 60 for row in rows)
+    assert len(rows) == 2  # the invocation and its line
+    (invocation,) = [row for row in rows if row["$metadata"]["type"] == "cf-worker-event"]
+    assert invocation["source"]["subrequests"] == [FETCHED]

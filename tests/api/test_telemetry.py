@@ -231,6 +231,55 @@ def test_what_a_script_printed_and_threw_is_a_log_record(
     assert _waiting(session) == 0
 
 
+def test_what_a_request_asked_of_others_is_a_span_below_its_own(
+    session: Session, alice: Tenant, gateway: TestClient, node: Enrolment, collector: Collector
+) -> None:
+    script = scripts.lock_or_create(session, alice.id, "shop")
+    session.commit()
+    ms = int(now().timestamp() * 1000)
+    timed = {"offset_ms": 5, "duration_ms": 20}
+    listed = [
+        {"kind": "fetch", "target": "pay.example/v1", "method": "PUT", "status": 503, **timed},
+        {"kind": "kv_get", "target": "CARTS", "method": "", "status": None, **timed},
+    ]
+    request = {"url": "http://shop/", "method": "GET", "headers": {"cf-ray": f"{7:016x}-EDGE1"}}
+    shared = {"script_id": script.id, "version_id": "v1", "rate": 0.5, "heard_ms": ms}
+    told = [
+        {
+            **shared,
+            "invocation": True,
+            "event": {
+                "eventTimestamp": ms,
+                "event": about,
+                "subrequests": {"count": 2, "listed": listed},
+            },
+        }
+        for about in ({"request": request}, {"cron": "* * * * *"})
+    ]
+    content = gzip.compress(json.dumps({"events": told}).encode())
+    headers = {"Authorization": f"Bearer {node.token}"}
+    path = f"/edge/v1/logs/{uuid.uuid4()}"
+    assert gateway.put(path, content=content, headers=headers).status_code == 200
+    _send_due()
+
+    assert collector.logs == []
+    (sent,) = collector.traces
+    fetched, read = sent.resource_spans[0].scope_spans[0].spans
+    for span in (fetched, read):
+        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (f"{7:032x}", f"{7:016x}")
+        assert span.kind == 3  # SPAN_KIND_CLIENT
+        assert span.start_time_unix_nano == (ms + 5) * 1_000_000
+        assert span.end_time_unix_nano == (ms + 25) * 1_000_000
+    assert fetched.span_id != read.span_id
+    assert (fetched.name, fetched.status.code) == ("PUT", 2)  # ERROR
+    said = _plain(fetched.attributes)
+    assert (said["server.address"], said["url.path"]) == ("pay.example", "/v1")
+    assert (said["http.response.status_code"], said["skerry.sampling_rate"]) == (503, 0.5)
+    assert (read.name, read.status.code) == ("kv_get", 0)
+    assert _plain(read.attributes)["skerry.target"] == "CARTS"
+    assert _counts(session) == {("traces", "sent"): 2}
+
+
 def test_a_collector_that_is_away_gets_it_later_and_ingestion_goes_on(
     session: Session, gateway: TestClient, node: Enrolment, collector: Collector
 ) -> None:

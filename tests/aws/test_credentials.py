@@ -34,11 +34,13 @@ def https(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pushed(alice: Tenant, target: LambdaTarget, session: Session) -> None:
-    """A script with KV, a queue and a variable, on Lambda."""
+    """A script with KV, a queue, another script and a variable, on Lambda."""
     kv = alice.result("POST", "storage/kv/namespaces", json={"title": "kv"})["id"]
     alice.result("POST", "queues", json={"queue_name": "jobs"})
+    alice.result("PUT", "workers/scripts/callee", **upload_parts())
     bindings = [
         {"name": "KV", "type": "kv_namespace", "namespace_id": kv},
+        {"name": "CALLEE", "type": "service", "service": "callee"},
         {"name": "JOBS", "type": "queue", "queue_name": "jobs", "delivery_delay": 5},
         {"name": "VAR", "type": "plain_text", "text": "v"},
     ]
@@ -89,6 +91,9 @@ ASKED = [
     ("GET KV/", LET_IN, ""),
     ("POST KV/bulk/get", LET_IN, ""),
     ("POST JOBS/message", LET_IN, ""),
+    ("POST CALLEE/call", LET_IN, "No node has enrolled"),
+    ("GET CALLEE/call", 403, "may not ask GET /call"),
+    ("POST callee/call", 403, ""),
     ("POST KV/bulk/put", 403, "may not ask POST /bulk/put"),
     ("POST KV/destroy", 403, "may not ask POST /destroy"),
     ("POST JOBS/purge", 403, "may not ask POST /purge"),
@@ -96,8 +101,8 @@ ASKED = [
     ("GET JOBS/peek", 403, ""),
     ("GET KV", 403, ""),
     ("GET KV/a/b", 403, ""),
-    ("GET VAR/a", 403, "Version 1 binds no storage as VAR"),
-    ("GET OTHER/a", 403, "Version 1 binds no storage as OTHER"),
+    ("GET VAR/a", 403, "Version 1 binds no storage and no Worker as VAR"),
+    ("GET OTHER/a", 403, "Version 1 binds no storage and no Worker as OTHER"),
 ]
 
 
@@ -113,6 +118,9 @@ def test_it_opens_the_bindings_of_its_version_and_nothing_else(
     for wrong in ("", "skb_guessed", alice.token):
         assert ask(alice, wrong, "GET KV/a").status_code == 403
     assert alice.client.get(f"{PREFIX}/KV/a").status_code == 403
+    alice.result("DELETE", "workers/scripts/callee?force=true")
+    gone = ask(alice, secret, "POST CALLEE/call")
+    assert (gone.status_code, "does not exist" in gone.headers["x-skerry-refused"]) == (404, True)
 
 
 def test_another_version_of_the_script_has_its_own(
@@ -169,10 +177,18 @@ def test_without_https_such_a_script_is_refused(
     alice: Tenant, target: LambdaTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kv = alice.result("POST", "storage/kv/namespaces", json={"title": "kv"})["id"]
-    binding = {"name": "KV", "type": "kv_namespace", "namespace_id": kv}
-    alice.result("PUT", SCRIPT, **upload_parts(bindings=[binding]))
+    alice.result("PUT", "workers/scripts/callee", **upload_parts())
+    bindings = [
+        {"name": "KV", "type": "kv_namespace", "namespace_id": kv},
+        {"name": "CALLEE", "type": "service", "service": "callee"},
+        {"name": "ITSELF", "type": "service", "service": "my-app"},
+    ]
+    alice.result("PUT", SCRIPT, **upload_parts(bindings=bindings))
     lines = alice.result("GET", f"{SCRIPT}/skerry-targets")["lines"]
-    assert ("KV", "different") in [(line["name"], line["verdict"]) for line in lines]
+    verdicts = {line["name"]: line["verdict"] for line in lines}
+    assert [verdicts[one["name"]] for one in bindings] == ["different"] * 3
     monkeypatch.setattr(settings(), "bindings_url", "")
     refused = alice.refusal("PUT", f"{SCRIPT}/skerry-targets/{target.id}")
     assert "KV: A function reaches the storage over HTTPS" in refused[2]
+    assert "CALLEE: A function reaches another Worker over HTTPS" in refused[2]
+    assert "ITSELF" not in refused[2]

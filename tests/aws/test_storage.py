@@ -1,4 +1,5 @@
-"""KV, D1, R2 and queues of a script on Lambda: the same answers as on a node, and nothing beyond its bindings."""
+"""KV, D1, R2, queues and other scripts, for a script on Lambda: the same answers as on a node, and nothing beyond
+its bindings."""
 
 import json
 import ssl
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 
 from edge.lambda_zip import CREDENTIAL_VARIABLE, URL_VARIABLE
-from tests.aws import storage
+from tests.aws import services, storage
 from tests.aws.cloud import KEY_ID, ROLE, SECRET, Cloud, running_cloud
 from tests.aws.lambdas import Lambda
 from tests.aws.relay import certified, relay
@@ -183,6 +184,33 @@ def test_queues(both: Both, platform: Platform) -> None:
         assert time.monotonic() < deadline, both.on_lambda("queues", "received")
         time.sleep(0.2)
     same(both, "queues", "received")
+
+
+def test_services(both: Both, platform: Platform) -> None:
+    platform.api.result("PUT", "workers/scripts/callee", **upload_parts(services.CALLEE))
+
+    def bindings(service: str) -> list[Json]:
+        named = {"service": service, "entrypoint": "Inner", "props": {"who": "ä", "n": [1]}}
+        return [
+            {"name": "B", "type": "service", "service": service},
+            {"name": "NAMED", "type": "service", **named},
+        ]
+
+    both.deploy("calls", services.CALLER, lambda _: bindings("callee"))
+    same(both, "calls", "requests answers redirects streams passed methods")
+    assert both.on_lambda("calls", "unread") == "said"
+
+    def itself(side: str) -> list[Json]:
+        own = bindings(f"itself-{side}")
+        return [*own, {"name": "SELF", "type": "service", "service": f"itself-{side}"}]
+
+    both.deploy("itself", services.CALLER, itself)
+    same(both, "itself", "requests answers redirects streams passed methods loop")
+    assert both.on_lambda("itself", "loop") == [500, "error code: 1019"]
+    for name in ("calls", "itself"):
+        refused = both.on_lambda(name, "refusals")
+        assert "does not implement" in refused.pop("events")
+        assert all("only what can be cloned can" in said for said in refused.values()), refused
 
 
 def test_a_credential_opens_nothing_of_another_script(both: Both, platform: Platform) -> None:

@@ -19,7 +19,7 @@ def test_from_a_caller_to_its_callee_and_back(page: Page, ada: Eye, platform: Pl
     platform.api.result("PUT", "workers/scripts/calling", **upload_parts(bindings=bindings))
 
     page.goto("/workers/calling")
-    expect(page.get_by_role("row", name="ADMIN called Admin")).to_be_visible()
+    expect(page.get_by_role("row", name="ADMIN called entrypoint Admin")).to_be_visible()
     ada.look(page, "calls")
     page.get_by_role("row", name="ITEMS").get_by_role("link", name="called").click()
     expect(page.get_by_role("heading", name="called", exact=True)).to_be_visible()
@@ -27,7 +27,7 @@ def test_from_a_caller_to_its_callee_and_back(page: Page, ada: Eye, platform: Pl
     ada.look(page, "called")
 
     page.goto("/workers/called/delete")
-    expect(page.get_by_text("calling calls it through a service binding")).to_be_visible()
+    expect(page.get_by_text("calling calls it through a binding")).to_be_visible()
     ada.look(page, "called-delete")
     page.get_by_label("Type called to confirm").fill("called")
     page.get_by_role("button", name="Delete called").click()

@@ -13,8 +13,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group
 
 SECONDS = 60
 SCRIPT = """
-export default { fetch(request) {
+export default { async fetch(request) {
   console.log("paid", { cart: { items: 3 } });
+  await caches.default.match("http://shop/price");
+  const stock = await fetch("http://10.0.0.1/stock?key=1");  // which no node lets a script reach
+  await stock.text();
   if (request.url.endsWith("/fail")) throw new TypeError("cannot pay");
   return new Response("paid");
 } };
@@ -22,7 +25,7 @@ export default { fetch(request) {
 
 
 def test_a_request_from_its_logs_to_what_it_used(page: Page, ada: Eye, platform: Platform) -> None:
-    parts = upload_parts(SCRIPT, observability={"enabled": True})
+    parts = upload_parts(SCRIPT, observability={"enabled": True, "traces": {"enabled": True}})
     platform.api.result("PUT", "workers/scripts/stored-shop", **parts)
     platform.api.result("POST", "workers/scripts/stored-shop/subdomain", json={"enabled": True})
     platform.answers(platform.hostname("stored-shop"), "paid")
@@ -50,6 +53,7 @@ def test_a_request_from_its_logs_to_what_it_used(page: Page, ada: Eye, platform:
     expect(page.get_by_role("heading", name="Why did this request go there?")).to_be_visible()
     expect(page.get_by_text("It is the only version")).to_be_visible()
     expect(page.get_by_text("TypeError: cannot pay").first).to_be_visible()
+    expect(page.get_by_role("rowheader", name="fetch GET 10.0.0.1/stock")).to_be_visible()
     ada.look(page, "ray")
     page.goto("/rays?ray=none")
     ada.look(page, "ray-none")

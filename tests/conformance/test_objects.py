@@ -1,5 +1,7 @@
-"""Durable Objects: the same Worker on Skerry and on `wrangler dev --local`, compared field by field."""
+"""Durable Objects: the same Worker on Skerry and on `wrangler dev --local`, compared field by field. All is asked
+of its own objects, and of those of another Worker."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +14,7 @@ from tests.wrangler.conftest import Project
 
 pytestmark = pytest.mark.xdist_group("wrangler")
 
-SCRIPT = """
+SCRIPT = r"""
 import { DurableObject, RpcTarget } from "cloudflare:workers";
 
 const failure = async (act) => {
@@ -92,6 +94,7 @@ export class Sql extends DurableObject {
   stream() { return new Blob(["streamed"]).stream(); }
   clear() { return this.ctx.storage.deleteAll(); }
   fetch(request) {
+    if (request.url.endsWith("/throws")) throw new TypeError("thrown by fetch");
     if (request.headers.get("Upgrade") !== "websocket") {
       return Response.json({ url: request.url, name: this.ctx.id.name, method: request.method });
     }
@@ -143,6 +146,7 @@ async function rpc({ SQL }) {
     back: await stub.call((text) => `heard ${text}`),
     stream: await new Response(await stub.stream()).text(),
     fetch: await (await stub.fetch("https://object/path?q=1", { method: "PUT" })).json(),
+    throws: await failure(() => stub.fetch("https://object/throws")),
   };
 }
 
@@ -159,7 +163,8 @@ async function socket({ SQL }) {
 
 export default {
   async fetch(request, env, ctx) {
-    const { pathname } = new URL(request.url);
+    const [, far, path] = /^(\/far)?(.*)$/.exec(new URL(request.url).pathname);
+    if (far) env = { ...env, SQL: env.FAR_SQL, KEYS: env.FAR_KEYS };
     const stub = env.SQL.getByName("main"), alarms = env.SQL.getByName("alarms");
     const pages = {
       "/storage": () => stub.storage(),
@@ -173,38 +178,38 @@ export default {
       "/exports": async () => Object.keys(ctx.exports).filter((name) => !name.startsWith("__")).sort(),
       "/clear": async () => [await stub.clear() ?? null, await failure(() => stub.storage())],
     };
-    return Response.json(pages[pathname] ? await pages[pathname]() : null);
+    return Response.json(pages[path] ? await pages[path]() : null);
   },
 };
 """
 COMPARED = ("/storage", "/sql", "/keys", "/ids", "/rpc", "/socket", "/exports", "/clear")
 
 
-def rang(site: Site) -> Any:
+def rang(site: Site, far: str) -> Any:
     """What an alarm was told that failed once and was called again."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (found := site.ask("GET", "/rang").json()).get("tries") != 2:
+    while (found := site.ask("GET", f"{far}/rang").json()).get("tries") != 2:
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
     return found
 
 
-def test_the_same_objects(both: Callable[[], Both], project: Project) -> None:
-    project.write({"index.js": SCRIPT})
-    project.configure(
-        compatibility_date="2026-11-01",
-        durable_objects={
-            "bindings": [
-                {"name": "SQL", "class_name": "Sql"},
-                {"name": "KEYS", "class_name": "Keys"},
-            ]
-        },
-        migrations=[{"tag": "v1", "new_sqlite_classes": ["Sql"], "new_classes": ["Keys"]}],
-    )
-    sites = both()
-    for path in COMPARED:
+def test_the_same_objects(both: Callable[..., Both], project: Project) -> None:
+    owner = f"{project.name}-owner"
+    own = [{"name": "SQL", "class_name": "Sql"}, {"name": "KEYS", "class_name": "Keys"}]
+    far = [{**one, "name": f"FAR_{one['name']}", "script_name": owner} for one in own]
+    config = {
+        "compatibility_date": "2026-11-01",
+        "migrations": [{"tag": "v1", "new_sqlite_classes": ["Sql"], "new_classes": ["Keys"]}],
+    }
+    owning = {**config, "name": owner, "main": "index.js", "durable_objects": {"bindings": own}}
+    project.write({"index.js": SCRIPT, "owner.json": json.dumps(owning)})
+    project.configure(**config, durable_objects={"bindings": [*own, *far]})
+    sites = both("owner.json")
+    for path in (*COMPARED, *(f"/far{path}" for path in COMPARED)):
         ours, local = sites.answers(path, ["content-type"])
         assert ours == local, path
         assert ours["status"] == 200, ours
-    assert sites.answers("/ring", []) == [{"status": 200, "body": "true"}] * 2
-    assert rang(sites.skerry) == rang(sites.local)
+    for far_or_not in ("", "/far"):
+        assert sites.answers(f"{far_or_not}/ring", []) == [{"status": 200, "body": "true"}] * 2
+        assert rang(sites.skerry, far_or_not) == rang(sites.local, far_or_not)

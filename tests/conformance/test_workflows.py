@@ -1,4 +1,5 @@
-"""Workflows: the same Worker on Skerry and on `wrangler dev --local`, compared field by field."""
+"""Workflows: the same Worker on Skerry and on `wrangler dev --local`, compared field by field. It has one workflow, and
+binds one of another Worker."""
 
 import json
 from collections.abc import Callable
@@ -83,8 +84,9 @@ async function reached(instance, ...wanted) {
 const ended = (instance) => reached(instance, "complete", "errored", "terminated");
 
 export default {
-  async fetch(request, { FLOW }) {
+  async fetch(request, { NEAR, FAR }) {
     const url = new URL(request.url);
+    const FLOW = url.searchParams.has("far") ? FAR : NEAR;
     const plan = url.searchParams.get("plan");
     const start = (plan, id) => FLOW.create({ ...(id && { id }), params: { plan } });
     const pages = {
@@ -150,15 +152,19 @@ PLANS = (
     *("unfit", "badName", "badConfig", "noCallback"),
 )
 PAGES = ("/event", "/early", "/ids", "/batch", "/life", "/restart")
+FAR = ("/run?plan=steps&far", "/run?plan=throws&far", *(f"{page}?far" for page in PAGES))
 
 
-def test_the_same_workflows(both: Callable[[], Both], project: Project) -> None:
-    project.write({"index.js": SCRIPT})
-    flow = {"binding": "FLOW", "name": "conforming-flow", "class_name": "Flow"}
-    project.configure(compatibility_date="2026-11-01", workflows=[flow])
-    sites = both()
+def test_the_same_workflows(both: Callable[..., Both], project: Project) -> None:
+    owner, date = f"{project.name}-owner", "2026-11-01"
+    near = {"binding": "NEAR", "name": "conforming-flow", "class_name": "Flow"}
+    far = {"binding": "FAR", "name": "conforming-far-flow", "class_name": "Flow"}
+    owning = {"name": owner, "main": "index.js", "compatibility_date": date, "workflows": [far]}
+    project.write({"index.js": SCRIPT, "owner.json": json.dumps(owning)})
+    project.configure(compatibility_date=date, workflows=[near, {**far, "script_name": owner}])
+    sites = both("owner.json")
     differences = {}
-    for path in (*(f"/run?plan={plan}" for plan in PLANS), *PAGES):
+    for path in (*(f"/run?plan={plan}" for plan in PLANS), *PAGES, *FAR):
         answers = [site.ask("GET", path) for site in (sites.skerry, sites.local)]
         assert [answer.status_code for answer in answers] == [200, 200], (path, answers[0].text)
         ours, local = (answer.json() for answer in answers)

@@ -193,6 +193,38 @@ def test_a_request_is_explained(
     assert f'"/rays/{RAY}"' in ada.get(f"/find?search={RAY}").text
 
 
+def test_what_a_request_asked_of_others_is_drawn(
+    ada: TestClient, session: Session, account: Account, shop: str
+) -> None:
+    timed = {"offset_ms": 10, "duration_ms": 30}
+    listed = [
+        {"kind": "fetch", "target": "pay.example/<v1>", "method": "POST", "status": 201, **timed},
+        {"kind": "fetch", "target": "down.example/", "method": "GET", "status": None, **timed},
+        {"kind": "kv_get", "target": "CARTS", "method": "", "status": None, **timed},
+    ]
+    at = now()
+    _request(session, account, shop, at=at)
+    invocation: dict[str, Any] = {"kind": "invocation", "number": 0, "at": at, "subrequests": 3}
+    _log(session, account, shop, **invocation, fields={"subrequests": listed})
+    page = ada.get(f"/rays/{RAY}").text
+    for words in (
+        '<a href="#subrequests">3</a>',
+        "fetch POST pay.example/&lt;v1&gt;",
+        "No answer",
+        "kv_get CARTS",
+        "All of them",
+        "90 ms",
+        'x="24.75" y="0" width="74.25"',
+    ):
+        assert words in page, words
+    session.execute(update(log_events).values(subrequests=60))
+    session.commit()
+    assert "3 of them are listed" in ada.get(f"/rays/{RAY}").text
+    session.execute(update(log_events).values(subrequests=None))
+    session.commit()
+    assert "Not recorded: the cell could not tell them" in ada.get(f"/rays/{RAY}").text
+
+
 def test_what_is_not_known_of_a_request_is_said(
     ada: TestClient, session: Session, account: Account, shop: str
 ) -> None:

@@ -1,10 +1,17 @@
 """Scripts that call each other: each call crosses from one cell to another."""
 
+import json
 import os
 import signal
+import ssl
 import threading
 
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
 from tests.edge.bundles import Bundle, Json
+from tests.edge.gateway import pem
 from tests.edge.nodes import TestNode, until
 
 CALLEE = """import { WorkerEntrypoint, RpcTarget } from "cloudflare:workers";
@@ -71,6 +78,32 @@ def cells_of(node: TestNode, script: Json) -> list[Json]:
     (found,) = [slot for slot in slots if slot["script_id"] == script["script_id"]]  # type: ignore[attr-defined]
     cells: list[Json] = found["cells"]
     return cells
+
+
+def called(
+    node: TestNode, script: Json, entrance: object, push_key: str = "", **asked: object
+) -> str:
+    """What a function in AWS, for which the control plane asks, is answered, or why it is not."""
+    url = f"{node.enrolled.agent_url.replace('https', 'wss')}/calls/{script['script_id']}"
+    trust = ssl.create_default_context(cadata=pem(node.gateway.authority.certificate))
+    key = push_key or node.enrolled.push_key
+    with connect(
+        url,
+        ssl=trust,
+        server_hostname=f"{node.enrolled.node_id}.node.skerry",
+        additional_headers={"Authorization": f"Bearer {key}"},
+        proxy=None,
+    ) as agent:
+        asked = {"method": "GET", "host": "x", "target": "/", "headers": [], **asked}
+        head = json.dumps(asked).encode()
+        for message in (json.dumps(entrance), len(head).to_bytes(4, "big") + head, ""):
+            agent.send(message)
+        *pieces, end = list(agent)
+    if end:
+        return str(end)
+    answer = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+    size = 4 + int.from_bytes(answer[:4], "big")
+    return f"{json.loads(answer[4:size])['status']} {answer[size:].decode()}"
 
 
 def test_everything_crosses(node: TestNode) -> None:
@@ -170,7 +203,24 @@ def test_a_callee_at_rest_is_started_by_the_call(node: TestNode) -> None:
     deployed(node, "shop", Bundle(CALLER, bindings=caller("math").bindings, scaling=resting))
     assert node.visit("shop", "/version").text == "v1"
     until(lambda: at_rest(calling) and at_rest(said), 40, "both rest")
+    assert called(node, said, ["Admin", {"who": "me"}]) == '200 admin {"who":"me"}'
+    assert at_rest(calling)
     assert node.visit("shop", "/version").text == "v1"
+
+
+def test_a_function_calls_where_a_cell_would(node: TestNode) -> None:
+    """What it sees is compared in tests/aws/test_storage.py."""
+    math = deployed(node, "math", callee())
+    nope = binding("NOPE", "math", entrypoint="Nope")
+    shop = deployed(node, "shop", Bundle(CALLER, bindings=[*caller("math").bindings, nope]))
+    with pytest.raises(InvalidStatus, match="401"):
+        called(node, math, ["", None], push_key="wrong")
+    asked = {"headers": [["Host", "y"], ["Connection", "upgrade"], ["x-a", "1"]], "target": "/path"}
+    assert called(node, math, ["", None], **asked) == "200 v1 http://x/path {}"
+    assert "does not have the entrypoint Nope" in called(node, math, ["Nope", None])
+    assert "does not have a way in" in called(node, shop, ["", None]), "nobody binds it"
+    for malformed in ({"method": "G T"}, {"target": "/ x"}, {"headers": [["a", "b\r\nc"]]}):
+        assert "The request cannot be sent" in called(node, math, ["", None], **malformed)
 
 
 def test_callers_and_callees_in_any_order(node: TestNode) -> None:

@@ -18,7 +18,7 @@ export default {
     console.log("asked", { pathname, user: { id: 7 } });
     if (pathname === "/throw") throw new TypeError("boom");
     if (pathname === "/spin") while (true);
-    if (pathname === "/long") for (let turn = 0; turn < 10; turn++) console.log("\\u00e4".repeat(9000));
+    if (pathname === "/long") for (let turn = 0; turn < 10; turn++) console.log("\\u{1f600}\\u00e4".repeat(3000));
     if (pathname === "/flood") for (let turn = 0; turn < 40; turn++) {
       console.log("x".repeat(10000));
       await new Promise((done) => setTimeout(done, 10));  // the node has to read along
@@ -93,7 +93,7 @@ def test_what_is_long_comes_in_parts_and_what_is_longer_is_cut_off(node: TestNod
     node.deploy("long", Bundle(TALKS, observability=EVERYTHING))
     node.visit("long", "/long")
     event = _told(node, "long", "/long")["event"]
-    assert [one["message"] for one in event["logs"][1:]] == [["ä" * 9000]] * 10  # type: ignore[index]
+    assert [one["message"] for one in event["logs"][1:]] == [["😀ä" * 3000]] * 10  # type: ignore[index]
     assert not event["truncated"]  # type: ignore[index]
     node.visit("long", "/flood")
     event = _told(node, "long", "/flood")["event"]
@@ -124,6 +124,11 @@ def test_a_share_is_stored_and_says_which(node: TestNode) -> None:
     shared = [one for one in _stored(node, "share") if one["rate"] == 0.5]
     assert 10 <= len(shared) <= 50
     assert not any(one["invocation"] for one in shared)
+    # What it asks of others is told by another cell, which costs more.
+    bundle.observability = {**EVERYTHING, "subrequests": True}
+    node.deploy("share", bundle)
+    assert node.cells() != before
+    before = node.cells()
     bundle.observability = None
     node.deploy("share", bundle)
     assert node.cells() != before

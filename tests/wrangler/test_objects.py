@@ -114,7 +114,7 @@ def test_refusals_change_nothing(newest: Wrangler, project: Project) -> None:
     assert "10070" in newest.refused("deploy")
     elsewhere = {"bindings": [{**COUNTER, "script_name": "another"}]}
     project.configure(durable_objects=elsewhere)
-    assert "another Worker (another)" in newest.refused("deploy")
+    assert "10143" in newest.refused("deploy")
     project.is_not_there()
 
     _write(project, made, cache="")

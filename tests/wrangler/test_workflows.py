@@ -100,7 +100,7 @@ def test_what_is_refused_changes_nothing(
     newest: Wrangler, project: Project, platform: Platform
 ) -> None:
     name = _configure(project, script_name="another")
-    assert "another Worker (another)" in newest.refused("deploy")
+    assert "10143" in newest.refused("deploy")
     project.write({"index.js": WORKER.replace("class Order", "class Other")})
     bound = {"binding": "ORDERS", "name": name, "class_name": "Order"}
     project.configure(workflows=[bound])

@@ -1,4 +1,4 @@
-"""What a push to AWS Lambda carries: each version of the slot, packed, with what opens its storage."""
+"""What a push to AWS Lambda carries: each version of the slot, packed, with what opens its bindings."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from api import sealing
 from api.db import transaction
 from api.deployments.rollouts import LambdaPush
 from api.versions import service as versions
-from edge.lambda_zip import REMOTE_BINDING_TYPES, pack
+from edge.lambda_zip import is_remote, pack
 from edge.spec import Spec, read_spec
 
 # From target and version to the secret of the version's function.
@@ -29,7 +29,7 @@ class Package:
     zip: bytes
     key: str
     credential: str = field(repr=False)
-    """What opens the storage that it binds; empty when it binds none."""
+    """What opens the storage and the scripts that it binds; empty when it binds none."""
 
     @property
     def code_sha256(self) -> str:
@@ -46,7 +46,7 @@ def _package(
     credential: Credential,
 ) -> Package:
     spec, key, secret = read_spec(version["spec"]), _key(version), ""
-    if any(one.type in REMOTE_BINDING_TYPES for one in spec.bindings):
+    if any(is_remote(spec, one) for one in spec.bindings):
         with transaction() as session:
             secret = credential(session, push.target_id, version["version_id"])
     return Package(

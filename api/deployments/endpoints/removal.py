@@ -6,6 +6,7 @@ from api.bindings.kinds import PRODUCTION
 from api.db import DB
 from api.deployments import callers, flows
 from api.envelope import Envelope, answer
+from api.objects import service as objects
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
 from api.scripts.schemas import ReferencesOut
@@ -33,10 +34,21 @@ def delete_script(actor: CurrentActor, name: ScriptName, force: bool = False) ->
 def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
     """What depends on the script: wrangler asks before it deletes one."""
     script = scripts.get(session, account, name)
-    incoming = [
-        {"service": one.name, "environment": PRODUCTION}
-        for one in callers.callers(session, account.id, script.name)
+    leading = callers.leading_to(session, account.id, script.name)
+    of_classes = [(one, binding) for one, binding in leading if binding.type == objects.BINDING]
+    of_it = [one.name for one, binding in leading if binding.type != objects.BINDING]
+    namespaces = {one.class_name: one.namespace_id for one in objects.of_script(session, script)}
+    incoming = [{"service": one, "environment": PRODUCTION} for one in dict.fromkeys(of_it)]
+    classes = [
+        {
+            "service": one.name,
+            "environment": PRODUCTION,
+            "name": binding.name,
+            "durable_object_namespace_id": namespaces.get(binding.attributes["class_name"], ""),
+            "durable_object_namespace_name": binding.attributes["class_name"],
+        }
+        for one, binding in of_classes
     ]
     return answer(
-        {"services": {"incoming": incoming}, "durable_objects": [], "dispatch_outbounds": []}
+        {"services": {"incoming": incoming}, "durable_objects": classes, "dispatch_outbounds": []}
     )

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,11 +31,18 @@ from edge.runtime import (
     objects,
     points,
     reach,
+    ways,
     workflows,
 )
 from edge.runtime.binary import Runtime
 from edge.runtime.callees import Entrance
-from edge.runtime.config import CONTROL_SOCKET, MAIN_SOCKET, PLATFORM_FILES
+from edge.runtime.config import (
+    CONTROL_SOCKET,
+    MAIN_SOCKET,
+    PLATFORM_FILES,
+    PLATFORM_MODULES,
+    Telling,
+)
 from edge.runtime.trial import memory_file
 
 # workerd ends open requests on SIGTERM by itself; by then the front has ended their sessions.
@@ -66,11 +73,15 @@ class CellPaths:
 
 
 def build_digest(
-    runtime: Runtime, limits: Limits, spec: object, confinement: Confinement, tailed: bool = False
+    runtime: Runtime,
+    limits: Limits,
+    spec: object,
+    confinement: Confinement,
+    tells: Iterable[Telling] = (),
 ) -> str:
     """Of everything a cell is built from: another digest means that it should be exchanged."""
     built = [spec, runtime.version, limits.fixed_at_start(), confinement.summary]
-    built += ["tailed"] * tailed
+    built += sorted(tells)
     text = json.dumps(built, sort_keys=True).encode()
     return hashlib.sha256(text + _ours()).hexdigest()
 
@@ -81,9 +92,10 @@ def _ours() -> bytes:
     builders = [Path(config.__file__), Path(bindings.__file__), Path(reach.__file__)]
     builders += [Path(caching.__file__), Path(callees.__file__)]
     builders += [Path(objects.__file__), Path(points.__file__), Path(network.__file__)]
-    builders += [Path(workflows.__file__)]
-    own = ("platform.js", "ranges.js", "ratelimit.js", "points.js", "workflows.js")
-    scripts = [PLATFORM_FILES / name for name in own]
+    builders += [Path(workflows.__file__), Path(ways.__file__)]
+    own = ["ranges.js", "ratelimit.js", "points.js", "workflows.js"]
+    own += [objects.MODULE_FILE, objects.GATE_FILE, objects.IDS_FILE]
+    scripts = [PLATFORM_FILES / name for name in (*PLATFORM_MODULES, *own)]
     return b"".join(path.read_bytes() for path in (*builders, *scripts))
 
 

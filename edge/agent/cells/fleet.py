@@ -32,7 +32,7 @@ from edge.runtime import caching
 from edge.runtime.binary import Runtime
 from edge.runtime.callees import TURNS, Entrance
 from edge.runtime.compatibility import effective_date, read_flags, refused_flag
-from edge.runtime.config import Build, cell_config
+from edge.runtime.config import Build, Telling, cell_config
 from edge.runtime.reach import StoreDoor, kinds_of
 from edge.runtime.stores import KINDS
 from edge.spec import Spec, SpecError, read_spec
@@ -378,7 +378,7 @@ class Fleet:
         if slot is None:
             raise StartError("The script was removed before it started.")
         door = self._confinement.door(slot.desired.account_id)
-        tailed = self._tells(script_id, version)
+        tells = self._tells(script_id, version)
         stores = await self._store_doors(slot, spec)
         build = Build(
             spec,
@@ -387,7 +387,7 @@ class Fleet:
             egress=door,
             assets_folder=folder,
             assets_ranged=ranged,
-            tailed=tailed,
+            tells=tells,
             stores=stores,
             script_id=script_id,
         )
@@ -425,14 +425,16 @@ class Fleet:
 
     def _digest(self, script_id: str, version: Version) -> str:
         # A script with objects in its process is not exchanged because somebody wants to know more.
-        tailed = self._tells(script_id, version) and not version.owned
+        tells = frozenset() if version.owned else self._tells(script_id, version)
         spec = without(version.spec)
-        return build_digest(self._runtime, self._limits, spec, self._confinement, tailed)
+        return build_digest(self._runtime, self._limits, spec, self._confinement, tells)
 
-    def _tells(self, script_id: str, version: Version) -> bool:
-        """Whether a cell that is built now tells every invocation."""
+    def _tells(self, script_id: str, version: Version) -> frozenset[Telling]:
+        """What a cell that is built now tells of every invocation."""
+        if stored := observed(version):
+            return frozenset(Telling if stored.subrequests else {Telling.INVOCATIONS})
         looked_at = script_id in self.tailed and not version.owned
-        return looked_at or observed(version) is not None
+        return frozenset({Telling.INVOCATIONS} if looked_at else ())
 
     def _date(self, spec: Spec) -> str:
         return effective_date(spec.compatibility_date, self._newest_date)
@@ -450,7 +452,7 @@ class Fleet:
 def absent_entrances(cell: Cell) -> list[Entrance]:
     """What kept it from starting: ways into the script that lead to no entrypoint."""
     said = cell.output.said()
-    return [one for one in cell.entrances if one.socket in said]
+    return [one for one in cell.entrances if one.id in said]
 
 
 def _socket_name(record: CellRecord) -> str:
