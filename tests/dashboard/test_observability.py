@@ -222,7 +222,7 @@ def test_what_a_request_asked_of_others_is_drawn(
     assert "3 of them are listed" in ada.get(f"/rays/{RAY}").text
     session.execute(update(log_events).values(subrequests=None))
     session.commit()
-    assert "Not recorded: the cell could not tell them" in ada.get(f"/rays/{RAY}").text
+    assert "&#34;traces&#34;" in ada.get(f"/rays/{RAY}").text
 
 
 def test_what_is_not_known_of_a_request_is_said(

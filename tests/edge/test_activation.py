@@ -223,7 +223,7 @@ INSTANCE = """
 let instance;
 export default { fetch() {
   instance ??= crypto.randomUUID();
-  for (let i = 0; i < 3000000; i++) Math.sqrt(i);
+  for (let i = 0; i < 15000000; i++) Math.sqrt(i);
   return new Response(instance);
 } };"""
 

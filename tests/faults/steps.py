@@ -24,7 +24,7 @@ Evidence = Callable[[], bool]
 Hold = Callable[["Deploy"], AbstractContextManager[Evidence]]
 
 # Turns of a loop at the top of a script, some tenths of a second: long enough to catch its cell before it is up.
-SLOW_TURNS = 400_000_000
+SLOW_TURNS = 800_000_000
 
 
 class Deploy:
