@@ -4,7 +4,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.db import transaction
-from api.deployments import flows, rollouts
+from api.deployments import lambdas, rollouts
 from api.targets import service as targets, words
 from worker.app import app
 from worker.targets import aws_lambda
@@ -30,4 +30,4 @@ def look() -> None:
 @app.task(name="lambdas.renew")
 def renew() -> None:
     """Give functions that bind storage new credentials, a week after the last ones."""
-    log.info("credentials_renewed", functions=flows.renew_credentials())
+    log.info("credentials_renewed", functions=lambdas.renew_credentials())

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from api.comparison import service as comparison
 from api.db import DB
-from api.deployments import flows
+from api.deployments import lambdas
 from api.envelope import Envelope, answer
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
@@ -85,12 +85,12 @@ def choose(
     account: CurrentAccount, actor: CurrentActor, name: ScriptName, target_id: str
 ) -> dict[str, Any]:
     """Let the script answer from a Lambda target as well; refused if it cannot run there."""
-    flows.choose_target(account.id, name, target_id, by=actor)
+    lambdas.choose_target(account.id, name, target_id, by=actor)
     return answer({"id": target_id})
 
 
 @router.delete("/{target_id}", response_model=Envelope[TargetId])
 def leave(account: CurrentAccount, name: ScriptName, target_id: str) -> dict[str, Any]:
     """Take the script off a Lambda target; what Skerry made there is deleted."""
-    flows.leave_target(account.id, name, target_id)
+    lambdas.leave_target(account.id, name, target_id)
     return answer({"id": target_id})

@@ -4,7 +4,6 @@ Each flow opens its own short transactions, because between them it starts a bun
 nodes. Never call one inside a transaction.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,6 @@ from api.errors import (
     AlreadyExists,
     BodyInvalid,
     Conflict,
-    ScriptNotFound,
     ScriptRejected,
     SecretNotChangeable,
     SecretNotFound,
@@ -39,7 +37,7 @@ from api.objects.models import KIND as OBJECTS
 from api.queues import service as queues
 from api.scripts import service as scripts
 from api.scripts.models import Script
-from api.targets import credentials, parity, service as targets
+from api.targets import service as targets
 from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
@@ -252,7 +250,7 @@ def _tell_callers(session: Session, script: Script, prepared: Upload) -> None:
     """Who binds a class makes its ids, and has to know where its objects are after a migration."""
     if prepared.migrations:
         for caller in callers.callers(session, script.account_id, script.name):
-            _tell_nodes(session, caller)
+            deployments.tell_nodes(session, caller)
 
 
 def _let_go(session: Session, givers: Iterable[Script]) -> None:
@@ -327,63 +325,6 @@ def _describe(rollout: Rollout) -> str:
     if rollout.state == RolloutState.SUPERSEDED:
         return f"{name} was sent a newer deployment meanwhile."
     return f"{name} has not answered yet; it gets the deployment as soon as it can be reached."
-
-
-# --- Lambda targets ---------------------------------------------------------------------------
-
-
-def choose_target(account_id: str, name: str, target_id: str, *, by: Actor) -> Rollout | None:
-    """Let a script answer from a Lambda target as well, now and with each deployment from now on.
-
-    Raises NotSupported when what is deployed cannot run there.
-    """
-    with transaction() as session:
-        script = scripts.lock(session, account_id, name)
-        target = targets.get(session, account_id, target_id)
-        deployment = deployments.current(session, script)
-        for version, _ in deployment.shares if deployment else ():
-            parity.check(version)
-        targets.choose(session, script, target)
-        log.info("target_chosen", script_id=script.id, target_id=target_id, author_id=by.id)
-        if deployment is None:
-            return None
-        return rollout_service.roll_out_to_lambda(session, target, script, deployment)
-
-
-def leave_target(account_id: str, name: str, target_id: str) -> Rollout:
-    """Take a script off a Lambda target: what Skerry made there is deleted."""
-    with transaction() as session:
-        script = scripts.lock(session, account_id, name)
-        target = targets.get(session, account_id, target_id)
-        targets.leave(session, script, target)
-        _tell_nodes(session, script)  # no front may lead there any more
-        return rollout_service.roll_out_to_lambda(session, target, script, None)
-
-
-def tell_nodes(account_id: str, name: str) -> None:
-    """Let every node hear of a script's function that is somewhere else now."""
-    with contextlib.suppress(ScriptNotFound), transaction() as session:
-        _tell_nodes(session, scripts.lock(session, account_id, name))
-
-
-def _tell_nodes(session: Session, script: Script) -> None:
-    deployment = deployments.current(session, script)
-    if deployment is not None:
-        rollout_service.roll_out_to_nodes(session, script, deployment)
-
-
-def renew_credentials() -> int:
-    """Push once more what opens its bindings with an old credential; gives how many functions that were."""
-    with transaction() as session:
-        due = credentials.due(session)
-    for account_id, name, target_id in due:
-        with contextlib.suppress(ScriptNotFound), transaction() as session:
-            script = scripts.lock(session, account_id, name)
-            deployment = deployments.current(session, script)
-            chosen = {target.id: target for target in targets.chosen(session, script)}
-            if deployment and target_id in chosen:
-                rollout_service.roll_out_to_lambda(session, chosen[target_id], script, deployment)
-    return len(due)
 
 
 # --- secrets ----------------------------------------------------------------------------------

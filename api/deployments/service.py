@@ -94,6 +94,12 @@ def deploy(
     return deployment
 
 
+def tell_nodes(session: Session, script: Script) -> None:
+    """Send the nodes what is deployed once more: what it leads to has changed."""
+    if (deployment := current(session, script)) is not None:
+        rollout_service.roll_out_to_nodes(session, script, deployment)
+
+
 def rollouts(session: Session, deployment: Deployment) -> list[Rollout]:
     """The newest rollout of the deployment on each target."""
     return rollout_service.of_deployment(session, deployment.id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.accounts.models import Member
 from api.comparison import service as comparison
 from api.db import DB, transaction
-from api.deployments import flows, rollouts
+from api.deployments import lambdas, rollouts
 from api.deployments.models import Rollout
 from api.errors import AlreadyExists, Conflict, NotSupported
 from api.scripts import service as scripts
@@ -178,7 +178,7 @@ def choose(
 ) -> Response:
     form = Form()
     try:
-        flows.choose_target(actor.account_id, name, target_id, by=actor)
+        lambdas.choose_target(actor.account_id, name, target_id, by=actor)
     except NotSupported as problem:
         form.refuse("", problem.message)
         with transaction() as session:
@@ -190,7 +190,7 @@ def choose(
 
 @router.post("/workers/{name}/targets/{target_id}/leave")
 def leave(request: Request, actor: CurrentActor, name: ScriptName, target_id: TargetId) -> Response:
-    flows.leave_target(actor.account_id, name, target_id)
+    lambdas.leave_target(actor.account_id, name, target_id)
     return _back(request, name, f"{name} leaves; its function is deleted in AWS.")
 
 

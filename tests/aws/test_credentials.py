@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.clock import now
-from api.deployments import flows
+from api.deployments import lambdas
 from api.deployments.models import Rollout
 from api.settings import settings
 from api.targets import credentials
@@ -45,7 +45,7 @@ def pushed(alice: Tenant, target: LambdaTarget, session: Session) -> None:
         {"name": "VAR", "type": "plain_text", "text": "v"},
     ]
     alice.result("PUT", SCRIPT, **upload_parts(bindings=bindings))
-    flows.choose_target(alice.id, "my-app", target.id, by=alice.actor)
+    lambdas.choose_target(alice.id, "my-app", target.id, by=alice.actor)
     settle(session)
 
 
@@ -147,11 +147,11 @@ def ended(session: Session) -> None:
 def test_a_week_later_the_function_gets_another_one(
     pushed: None, alice: Tenant, session: Session, cloud: Cloud
 ) -> None:
-    assert flows.renew_credentials() == 0
+    assert lambdas.renew_credentials() == 0
     old = variables(session, cloud)[CREDENTIAL_VARIABLE]
     session.scalars(select(FunctionCredential)).one().issued_at = now() - timedelta(days=7)
     session.commit()
-    assert flows.renew_credentials() == 1
+    assert lambdas.renew_credentials() == 1
     settle(session)
     new = variables(session, cloud)[CREDENTIAL_VARIABLE]
     assert new != old
@@ -160,14 +160,14 @@ def test_a_week_later_the_function_gets_another_one(
         assert ask(alice, secret, "GET KV/a").status_code == LET_IN
     ended(session)
     assert [ask(alice, secret, "GET KV/a").status_code for secret in (old, new)] == [403, LET_IN]
-    assert flows.renew_credentials() == 0
+    assert lambdas.renew_credentials() == 0
 
 
 def test_a_script_that_leaves_is_refused_at_once(
     pushed: None, alice: Tenant, session: Session, cloud: Cloud, target: LambdaTarget
 ) -> None:
     secret = variables(session, cloud)[CREDENTIAL_VARIABLE]
-    flows.leave_target(alice.id, "my-app", target.id)
+    lambdas.leave_target(alice.id, "my-app", target.id)
     assert ask(alice, secret, "GET KV/a").status_code == 403
     settle(session)
     assert session.scalars(select(FunctionCredential)).all() == []

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import transaction
-from api.deployments import flows, rollouts
+from api.deployments import flows, lambdas, rollouts
 from api.deployments.models import Rollout
 from api.nodes.service import Enrolment
 from api.targets import logs
@@ -34,7 +34,7 @@ SECRETS = [{"name": "TOKEN", "type": "secret_text", "text": "hidden"}]
 def deployed(alice: Tenant, target: LambdaTarget, session: Session) -> Rollout:
     """A script that has chosen the target, and its rollout there."""
     alice.result("PUT", SCRIPT, **upload_parts(bindings=SECRETS))
-    flows.choose_target(alice.id, "my-app", target.id, by=alice.actor)
+    lambdas.choose_target(alice.id, "my-app", target.id, by=alice.actor)
     return rollout(session)
 
 
@@ -242,7 +242,7 @@ def test_withdrawing_removes_what_was_made(
 ) -> None:
     push(deployed.id)
     name = function(session).name
-    flows.leave_target(alice.id, "my-app", target.id)
+    lambdas.leave_target(alice.id, "my-app", target.id)
     push(rollout(session).id)
     assert rollout(session).state == "acknowledged"
     assert session.scalars(select(LambdaFunction)).all() == []
@@ -268,7 +268,7 @@ def test_every_node_hears_of_the_function_and_that_it_is_gone(
     alice: Tenant, node: Enrolment, target: LambdaTarget, session: Session, cloud: Cloud
 ) -> None:
     alice.result("PUT", SCRIPT, **upload_parts())
-    chosen = flows.choose_target(alice.id, "my-app", target.id, by=alice.actor)
+    chosen = lambdas.choose_target(alice.id, "my-app", target.id, by=alice.actor)
     assert chosen
     (before,) = rollouts.desired(session, node.node, 0)
     assert before["function"] is None
@@ -280,7 +280,7 @@ def test_every_node_hears_of_the_function_and_that_it_is_gone(
     assert told["function"]["secret"] == variables[FRONT_VARIABLE]
     again(session, chosen.id)
     assert rollouts.desired(session, node.node, told["generation"]) == [], "it is where it was"
-    flows.leave_target(alice.id, "my-app", target.id)
+    lambdas.leave_target(alice.id, "my-app", target.id)
     session.expire_all()
     (left,) = rollouts.desired(session, node.node, told["generation"])
     assert left["function"] is None, "before the function is deleted"

@@ -13,7 +13,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.db import transaction
-from api.deployments import flows
+from api.deployments import lambdas
 from api.deployments.rollouts import LambdaPush, SlotReport
 from api.settings import settings
 from api.targets import credentials, parity, remote, service as targets, words
@@ -97,7 +97,7 @@ def _place(push: LambdaPush) -> None:
         moved = targets.placed(session, push.target_id, script_id, function.name, url)
         credentials.placed(session, push.target_id, script_id, secrets)
     if moved:
-        flows.tell_nodes(push.slot["account_id"], push.slot["name"])
+        lambdas.tell_nodes(push.slot["account_id"], push.slot["name"])
 
 
 def _check(push: LambdaPush) -> None:
