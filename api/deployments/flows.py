@@ -219,14 +219,7 @@ def _prepared(session: Session, account_id: str, name: str, upload: Upload) -> U
     """The upload with everything that it keeps, inherits or has uploaded before."""
     script = scripts.find(session, account_id, name)
     with_bindings = versions.resolved(session, script, upload)
-    planned = objects.plan(session, account_id, script, upload.migrations)
-    checked = objects.check_bindings(with_bindings.bindings, planned, name)
-    checked = workflows.check_bindings(checked, name)
-    with_bindings = (
-        with_bindings.with_bindings(checked)
-        .with_objects(planned.classes.values())
-        .with_workflows(workflows.plan(session, account_id, checked))
-    )
+    with_bindings, planned = resources.planned(session, account_id, script, name, with_bindings)
     resources.check(session, account_id, with_bindings.bindings, upload.makes)
     resources.refuse_bound_elsewhere(session, planned)
     callers.check(session, account_id, name, with_bindings.bindings)

@@ -14,13 +14,15 @@ from api.deployments import service as deployments
 from api.errors import MigrationRefused, NotSupported, Problem
 from api.kv import service as kv
 from api.nodes import stores
+from api.objects import service as objects
 from api.objects.service import BINDING, Plan, of_script
 from api.queues import service as queues
 from api.r2 import service as r2
 from api.scripts import service as scripts
 from api.scripts.models import Script
-from api.versions.bundle import NewResource
+from api.versions.bundle import NewResource, Upload
 from api.versions.models import Version
+from api.workflows import service as workflows
 
 Check = Callable[[Session, str, dict[str, Any]], None]
 """Raises Cloudflare's error for a binding to what the account does not have; else holds it until the
@@ -44,6 +46,18 @@ REMOVE: dict[str, Callable[[Session, str, str], None]] = {
     "r2_bucket": r2.remove,
     "queue": queues.remove,
 }
+
+
+def planned(
+    session: Session, account_id: str, script: Script | None, name: str, upload: Upload
+) -> tuple[Upload, Plan]:
+    """The upload with the classes and workflows that it binds, as they are after its migrations, and
+    what these do."""
+    plan = objects.plan(session, account_id, script, upload.migrations)
+    checked = objects.check_bindings(upload.bindings, plan, name)
+    checked = workflows.check_bindings(checked, name)
+    bound = upload.with_bindings(checked).with_objects(plan.classes.values())
+    return bound.with_workflows(workflows.plan(session, account_id, checked)), plan
 
 
 def check(

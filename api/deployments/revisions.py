@@ -13,10 +13,9 @@ from api.accounts.actor import Actor
 from api.assets import service as assets
 from api.bindings.kinds import check_bindings
 from api.db import transaction
-from api.deployments import service as deployments
+from api.deployments import resources, service as deployments
 from api.deployments.flows import Deployed
 from api.errors import AlreadyExists, BindingNotFound, NewerVersion, VersionNotFound
-from api.objects import service as objects
 from api.scripts import service as scripts, urls
 from api.scripts.models import Script
 from api.versions import checking, service as versions
@@ -24,7 +23,6 @@ from api.versions.bundle import Upload
 from api.versions.metadata import check_date
 from api.versions.models import Version
 from api.versions.previewing import Preview, PreviewRequest, run_once
-from api.workflows import service as workflows
 
 Edit = Callable[[Upload], Upload]
 
@@ -103,14 +101,7 @@ def preview_upload(account_id: str, name: str, upload: Upload, request: PreviewR
         upload = assets.resolved(
             session, account_id, name, versions.resolved(session, script, upload)
         )
-        planned = objects.plan(session, account_id, script, upload.migrations)
-        checked = objects.check_bindings(upload.bindings, planned, name)
-        checked = workflows.check_bindings(checked, name)
-        upload = (
-            upload.with_bindings(checked)
-            .with_objects(planned.classes.values())
-            .with_workflows(workflows.plan(session, account_id, checked))
-        )
+        upload, _ = resources.planned(session, account_id, script, name, upload)
         origin = urls.origin(urls.hostname(script))
     return run_once(upload, request, script_name=name, origin=origin)
 

@@ -7,7 +7,7 @@ Objects are at their account's home (homes.py) in any case.
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -35,13 +35,13 @@ _AWAY = "Nothing is lost. Try again when the node is back; the dashboard's Nodes
 
 @dataclass(frozen=True)
 class StoreDoor:
-    """How to ask for one namespace, database … of an account."""
+    """How to ask a node for something: one namespace, database … of an account, or one of its scripts."""
 
     node: str
     """The node's name, for people."""
     url: str
     server_name: str
-    push_key: str
+    push_key: str = field(repr=False)
     authority: str
 
 
@@ -76,9 +76,14 @@ def door(session: Session, account_id: str, kind: str, name: str) -> StoreDoor:
     node = _keeper(session, account_id, kind)
     if node is None:
         raise Unavailable("No node has enrolled yet, so there is nowhere to keep data.")
+    return door_of(session, node, f"/stores/{kind}/{account_id}/{name}")
+
+
+def door_of(session: Session, node: Node, path: str) -> StoreDoor:
+    """The way to a path of this node's agent."""
     return StoreDoor(
         node=node.name,
-        url=f"{node.agent_url}/stores/{kind}/{account_id}/{name}",
+        url=f"{node.agent_url}{path}",
         server_name=authority.node_name(node.id),
         push_key=sealing.unseal(node.sealed_push_key),
         authority=authority.ensure(session).certificate,

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import select
@@ -18,12 +18,12 @@ from starlette.types import Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from api import sealing
 from api.bindings.kinds import callee_of
 from api.bindings.models import Binding
 from api.errors import Unavailable
-from api.nodes import authority, stores
+from api.nodes import stores
 from api.nodes.models import Node
+from api.nodes.stores import StoreDoor
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.versions.models import Version
@@ -37,12 +37,7 @@ log = structlog.get_logger()
 class CallDoor:
     """A way into a script, on one node."""
 
-    node: str
-    """The node's name, for people."""
-    url: str
-    server_name: str
-    push_key: str = field(repr=False)
-    authority: str
+    way: StoreDoor
     entrance: str
     """JSON of the entrypoint and of what it gets as `ctx.props`."""
 
@@ -54,12 +49,8 @@ def door(session: Session, version: Version, binding: Binding) -> CallDoor:
     callee = scripts.get(session, caller.account_id, callee_of(bound))
     node = _node(session, caller)
     return CallDoor(
-        node=node.name,
-        url=f"{node.agent_url.replace('https://', 'wss://', 1)}/calls/{callee.id}",
-        server_name=authority.node_name(node.id),
-        push_key=sealing.unseal(node.sealed_push_key),
-        authority=authority.ensure(session).certificate,
-        entrance=json.dumps([bound.get("entrypoint") or "", bound.get("props")]),
+        stores.door_of(session, node, f"/calls/{callee.id}"),
+        json.dumps([bound.get("entrypoint") or "", bound.get("props")]),
     )
 
 
@@ -74,12 +65,13 @@ def _node(session: Session, caller: Script) -> Node:
 
 async def pass_on(door: CallDoor, request: Request, send: Send) -> None:
     """Raises Unavailable when there is no answer. One that has begun breaks off when the callee's does."""
+    way = door.way
     try:
         node = await connect(
-            door.url,
-            ssl=stores.trust(door.authority),
-            server_hostname=door.server_name,
-            additional_headers={"Authorization": f"Bearer {door.push_key}"},
+            way.url.replace("https://", "wss://", 1),
+            ssl=stores.trust(way.authority),
+            server_hostname=way.server_name,
+            additional_headers={"Authorization": f"Bearer {way.push_key}"},
             compression=None,
             max_size=None,
             proxy=None,
@@ -89,8 +81,8 @@ async def pass_on(door: CallDoor, request: Request, send: Send) -> None:
             close_timeout=CLOSE_SECONDS,
         )
     except (OSError, TimeoutError, InvalidHandshake, ssl.SSLError) as error:
-        log.warning("call_not_passed_on", node=door.node, reason=repr(error))
-        said = f"{door.node}, which runs the Worker that was called, does not answer."
+        log.warning("call_not_passed_on", node=way.node, reason=repr(error))
+        said = f"{way.node}, which runs the Worker that was called, does not answer."
         raise Unavailable(said) from error
     read = asyncio.Event()
     sending = asyncio.create_task(_send(door, request, node, read))

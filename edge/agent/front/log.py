@@ -67,7 +67,7 @@ def read_line(text: str) -> Line | None:
         began, ended, slot, cell, ray, client, status, end, said, *rest = fields
         waited, connected, answered, bytes_in, bytes_out, scheme, host, method, path = rest
         answered_ms = int(answered)
-        # By position: a request more in five is read than by name, and this is read for every one.
+        # By position, which is quicker than by name: this is done for every request.
         return Line(
             int(began),
             int(ended),
