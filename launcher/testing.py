@@ -1,5 +1,6 @@
 """`./skerry test`: every check of the repository as a list that a person can read."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -18,6 +19,12 @@ from launcher.progress import say
 # Three workers for the two cores of the smallest machine that CI has: tests wait for processes more than they work.
 # launcher/grouping.py says what stays together.
 PYTEST_PARALLEL = ["-n", "3", "-p", "launcher.grouping"]
+
+# pytest's exit status when tests ran and some of them failed.
+TESTS_FAILED = 1
+# A run of all tests asks this many at most once more, alone: three workers on two cores make even a right program late.
+# What fails then too has failed; what passes is named below the summary, because it may be a race of ours.
+ASKED_AGAIN_AT_MOST = 3
 
 # The tests' servers are thrown away: nothing of theirs has to survive a power failure.
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -44,22 +51,28 @@ def run(paths: list[str]) -> int:
     if paths:
         return _pytest(paths)
     outcomes = []
-    for step in steps():
+    late: list[str] = []
+    for step in steps(late):
         say(f"=== {step.name}")
         started = time.monotonic()
         status = step.run()
         outcomes.append(Outcome(step.name, status, time.monotonic() - started))
     say(summary(outcomes))
+    if late:
+        say(f"passed only when run alone: {', '.join(late)}")
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
 
-def steps() -> list[Step]:
-    """In the order of how soon they tell; pytest last, so that its closing line is near the end."""
+def steps(late: list[str]) -> list[Step]:
+    """In the order of how soon they tell; pytest last, so that its closing line is near the end.
+
+    The tests that passed only when run alone are added to `late`.
+    """
     return [
         Step("lint", _lint),
         Step("types", lambda: _tool(*PYTHON, "-m", "mypy")),
         Step("imports", _imports),
-        Step("tests", lambda: _pytest([])),
+        Step("tests", lambda: _all_tests(late)),
     ]
 
 
@@ -86,10 +99,37 @@ def _imports() -> int:
     return _tool(*PYTHON, "-c", code, "--no-logo") if (ROOT / "dashboard").is_dir() else 0
 
 
-def _tool(*command: str, added: dict[str, str] | None = None) -> int:
-    """Run a tool in the checkout with its output on the screen."""
+def _tool(*command: str, added: dict[str, str] | None = None, folder: Path = ROOT) -> int:
+    """Run a tool in the checkout, or in another folder, with its output on the screen."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(added or {})}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+
+
+def _all_tests(late: list[str]) -> int:
+    with test_servers() as added:
+        return attempt(ROOT, PYTEST_PARALLEL, late, added)
+
+
+def attempt(root: Path, flags: list[str], late: list[str], added: dict[str, str]) -> int:
+    """Run pytest in that folder, and a few failed tests once more without the flags; its last exit status.
+
+    What passes the second time is added to `late`.
+    """
+    run = (*PYTHON, "-m", "pytest")
+    status = _tool(*run, *flags, "--cache-clear", added=added, folder=root)
+    failed = _last_failed(root) if status == TESTS_FAILED else []
+    if not 0 < len(failed) <= ASKED_AGAIN_AT_MOST:
+        return status
+    say(f"=== tests, once more and alone: {', '.join(failed)}")
+    again = _tool(*run, "--last-failed", added=added, folder=root)
+    late += [] if again else failed
+    return again
+
+
+def _last_failed(root: Path) -> list[str]:
+    """What pytest's own cache names: https://docs.pytest.org/en/stable/how-to/cache.html."""
+    found = root / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    return sorted(json.loads(found.read_text())) if found.exists() else []
 
 
 def _pytest(paths: list[str]) -> int:

@@ -25,6 +25,7 @@ from api.workflows.schemas import (
     InstanceDetails,
     InstanceIn,
     InstancesEnvelope,
+    Payload,
     StatusIn,
     StatusOut,
     TerminatedOut,
@@ -226,7 +227,7 @@ def send_event(
     opened: OpenedWorkflow,
     instance_id: InstanceId,
     event_type: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")],
-    body: Annotated[Any, Body()] = None,
+    body: Annotated[Payload, Body()] = None,
 ) -> dict[str, Any]:
     """Send what `step.waitForEvent` waits for; the body is its payload."""
     instances.send_event(opened.door, instance_id, event_type, body)

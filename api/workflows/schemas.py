@@ -1,6 +1,7 @@
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from api.clock import iso
 from api.envelope import Envelope, PageOf
@@ -8,6 +9,15 @@ from api.workflows.flows import Wanted
 from api.workflows.models import Workflow
 
 InstanceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$")]
+
+
+def _no_constants(value: JsonValue) -> JsonValue:
+    json.dumps(value, allow_nan=False)  # NaN is JSON for Python alone
+    return value
+
+
+# What a person's code is given: the parameters of an instance, the payload of an event.
+Payload = Annotated[JsonValue, AfterValidator(_no_constants)]
 
 
 class Limits(BaseModel):
@@ -62,7 +72,7 @@ class DeletedOut(BaseModel):
 
 class InstanceIn(BaseModel):
     instance_id: InstanceId | None = Field(None, description="Chosen if there is none.")
-    params: Any = None
+    params: Payload = None
     instance_retention: Retention | None = None
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.edge.nodes import free_port
 from tests.platform import ROOT
 from tests.wrangler.conftest import (
     WRANGLERS,
@@ -96,7 +96,7 @@ def _asking(address: str, own: dict[str, str]) -> Callable[..., httpx2.Response]
 @contextmanager
 def _dev(project: Project, wrangler: Wrangler, beside: tuple[str, ...]) -> Iterator[int]:
     """`wrangler dev` in a process group of its own; gives its port."""
-    port = _free_port()
+    port = free_port()
     program = ROOT / "node_modules" / WRANGLERS[wrangler.version] / "bin" / "wrangler.js"
     log = (project.folder.parent / "dev.log").open("wb")
     process = subprocess.Popen(
@@ -120,12 +120,6 @@ def _dev(project: Project, wrangler: Wrangler, beside: tuple[str, ...]) -> Itera
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], project: Project) -> None:

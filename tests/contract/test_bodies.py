@@ -182,6 +182,22 @@ def test_text_that_cannot_be_stored(
     _refused(world, (method, full), content=content.encode())
 
 
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        (
+            "instances/first/events/paid",
+            {"content": b"null", "headers": {"Content-Type": "multipart/form-data"}},
+        ),
+        ("instances/first/events/paid", {"content": b'{"total": NaN}'}),
+        ("instances", {"content": b'{"params": {"total": NaN}}'}),
+    ],
+    ids=["form", "nan", "nan-parameter"],
+)
+def test_what_a_workflow_is_given_is_json(world: World, path: str, sent: dict[str, Any]) -> None:
+    assert _refused(world, ("POST", f"workflows/orders/{path}"), **sent) == (422, 10004)
+
+
 def test_nul_in_every_path_parameter(world: World) -> None:
     for method, template in world.operations():
         if "/tails/by-consumer/" in template:

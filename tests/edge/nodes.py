@@ -18,6 +18,7 @@ from edge.agent.processes import node_processes
 from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.binary import CHECKOUT
+from launcher import ports
 from tests.edge.bundles import Bundle, Json, host_of
 from tests.edge.gateway import EnrolledNode, Gateway
 
@@ -31,9 +32,9 @@ SETTINGS = {
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that the system gives to no outgoing connection before a server opens it."""
+    chosen, _ = ports.choose([ports.Wish("any", "any", None)], {})
+    return chosen["any"]
 
 
 def until(true: Callable[[], object], seconds: float = 10, what: str = "") -> None:

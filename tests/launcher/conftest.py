@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import ports, processes
+from launcher import processes
 from launcher.children import Child, Program
 from launcher.paths import DataDirectory
+from tests.edge.nodes import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,6 @@ def start(data: DataDirectory) -> Iterator[Callable[[Program], Child]]:
             stack.callback(child.stop)
 
 
-@pytest.fixture
-def free_port() -> int:
-    chosen, _ = ports.choose([ports.Wish("any", "any", None)], {})
-    return chosen["any"]
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    return free_port()
