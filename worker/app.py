@@ -7,6 +7,7 @@ from api import garbage
 # isort: split
 import structlog
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init
+from sqlalchemy.orm import configure_mappers
 
 from api.db import connect
 from worker.broker import application
@@ -40,8 +41,9 @@ app.conf.update(
 
 
 @worker_init.connect
-def _freeze(**_: Any) -> None:
-    # Before the children are forked: what nobody looks through, they share with their parent.
+def _finish_loading(**_: Any) -> None:
+    # Before the children are forked, so that they share it, instead of each at its first task.
+    configure_mappers()
     garbage.everything_is_loaded()
 
 
