@@ -89,11 +89,11 @@ def create(
         script = scripts.get(session, actor.account_id, name)
         wanted = versions.get(session, script, str(version_id))
         live = deployments.current(session, script)
-        back = live is not None and wanted.number < live.shares[0][0].number
+        back = live is not None and wanted.number < live.main.number
     if back:
         flows.roll_back(actor.account_id, name, wanted.id, by=actor)
     else:
-        flows.deploy_version(actor.account_id, name, {wanted.id: 100}, by=actor)
+        flows.deploy_version(actor.account_id, name, [(wanted.id, 100)], by=actor)
     response = RedirectResponse(worker_path(name), status_code=303)
     verb = "Rolling back to" if back else "Deploying"
     flash.put(request, response, f"{verb} version {wanted.number}.")

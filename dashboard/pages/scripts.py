@@ -67,7 +67,7 @@ def show(
     context: dict[str, Any] = {
         **worker(script),
         "deployment": live,
-        "version": live.shares[0][0] if live else None,
+        "version": live.main if live else None,
         "progress": progress.of(live, rollouts) if live else None,
     }
     if created is not None:
