@@ -40,11 +40,11 @@ class Split:
 def splits(slots: list[Slot]) -> dict[str, Split]:
     """The scripts that two versions answer, by their id: what is live, not what is desired, because
     all stays as it is while a version does not start."""
-    own = {slot.script_id: slot for slot in slots if not slot.desired.companion}
+    companions = {slot.script_id: slot for slot in slots if slot.desired.companion}
     found: dict[str, Split] = {}
-    for other in slots:
-        slot = own.get(other.script_id)
-        if not other.desired.companion or slot is None or not slot.desired.versions:
+    for slot in slots if companions else ():
+        other = companions.get(slot.script_id)
+        if other is None or other is slot or not slot.desired.versions:
             continue
         if slot.live and other.live and slot.number is not None and other.number is not None:
             sides = [(slot.number, slot.live), (other.number, other.live)]

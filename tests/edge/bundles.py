@@ -126,7 +126,7 @@ def slot(
     versions: list[Json] = [
         {
             "version_id": one.version_id,
-            "number": one.number or generation,
+            "number": generation if one.number is None else one.number,
             "percentage": percentage,
             "spec": one.spec(),
         }

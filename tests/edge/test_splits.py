@@ -201,8 +201,9 @@ def test_one_of_the_two_gets_everybody_under_load(
 
 
 def test_one_of_the_two_is_exchanged(node: TestNode, old: Bundle, new: Bundle) -> None:
-    node.deploy("moving", version("older", 0))
-    split(node, "moving", version("older", 0), old, 50)
+    older = version("older", 0)
+    node.deploy("moving", older)
+    split(node, "moving", older, old, 50)
     split(node, "moving", old, new, 50)
     assert visits(node, "moving", 200, keyed) == expected(50)
     third = version("third", 3)
