@@ -19,7 +19,7 @@ from edge.paths import NodePaths
 from edge.proc import Identity
 from edge.runtime.binary import CHECKOUT
 from launcher import ports
-from tests.edge.bundles import Bundle, Json, host_of
+from tests.edge.bundles import Beside, Bundle, Json, host_of
 from tests.edge.gateway import EnrolledNode, Gateway
 
 SLOTS = 40
@@ -171,10 +171,16 @@ class TestNode:
         bundle: Bundle | None,
         hostnames: list[str] | None = None,
         function: Json | None = None,
+        beside: Beside | None = None,
     ) -> Json:
         """Decide and push; answers the node's word on this slot."""
-        decided = self.gateway.decide(self.enrolled, name, bundle, hostnames, function)
-        answer = self.gateway.push(self.enrolled, decided, files=bundle.files() if bundle else None)
+        decided = self.gateway.decide(self.enrolled, name, bundle, hostnames, function, beside)
+        files = {
+            digest: content
+            for one in (bundle, beside[0] if beside else None)
+            for digest, content in (one.files() if one else {}).items()
+        }
+        answer = self.gateway.push(self.enrolled, decided, files=files)
         slots = answer["slots"]
         assert isinstance(slots, list)
         (said,) = slots
