@@ -110,6 +110,8 @@ def test_who_may_not_share(alice: Tenant, mallory: Tenant, one: str, two: str) -
     assert "add up to 100" in refusal(alice, (one, 90), (two, 20))[2]
     mallory.result("PUT", SCRIPT, **upload_parts())
     theirs = mallory.result("GET", f"{SCRIPT}/versions")["items"][0]["id"]
+    for unknown in (theirs, "no such version", "\0"):
+        assert refusal(alice, (one, 90), (unknown, 10))[0] in (400, 404)
     assert refusal(alice, (one, 90), (theirs, 10))[:2] == (404, 10224)
 
 
