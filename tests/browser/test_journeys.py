@@ -124,7 +124,7 @@ def test_a_version_comes_step_by_step(page: Page, ada: Eye, platform: Platform) 
     expect(page.get_by_text("Sending 60 % to version 1 and 40 % to version 2.")).to_be_visible()
     expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
     hostname = platform.hostname("in-steps")
-    assert {platform.get(hostname).text for _ in range(100)} == {"Hello World!", "The next one"}
+    assert {platform.get(hostname).text for _ in range(40)} == {"Hello World!", "The next one"}
     ada.look(page, "deployments-split")
     page.goto("/workers/in-steps")
     expect(page.get_by_text("60 %").first).to_be_visible()
@@ -138,7 +138,7 @@ def test_a_version_comes_step_by_step(page: Page, ada: Eye, platform: Platform) 
     page.goto("/workers/in-steps/deployments")
     page.get_by_role("button", name="Deploy version 2 at 100 %").click()
     expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
-    assert {platform.get(hostname).text for _ in range(20)} == {"The next one"}
+    assert {platform.get(hostname).text for _ in range(10)} == {"The next one"}
 
 
 def test_a_live_url_is_switched_off_and_on(page: Page, ada: Eye, platform: Platform) -> None:
