@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -367,10 +368,25 @@ class Deployer:
         slot = self._state.slot(cell.record.script_id)
         desired = {version.version_id for version in slot.desired.versions} if slot else set()
         if slot and cell.record.version_id in desired:
-            # Of two versions, the other one may still have a reason.
-            cells = [*self._fleet.serving(slot.id), *self._fleet.serving(companion_of(slot.id))]
-            reason = reason or next((one.failing for one in cells if one.failing), None)
+            if reason:
+                self._settle(slot, SlotState.FAILED, reason)
+            else:
+                self._recover(slot)
+
+    def _recover(self, slot: Slot) -> None:
+        """A desired version is back: of two, the other one may be failing, or have never come up."""
+        live = _shares(self._live(slot))
+        desired = _shares(slot.desired.versions)
+        cells = [*self._fleet.serving(slot.id), *self._fleet.serving(companion_of(slot.id))]
+        reason = next((one.failing for one in cells if one.failing), None)
+        if reason or live == desired:
             self._settle(slot, SlotState.FAILED if reason else SlotState.LIVE, reason)
+        elif desired.keys() <= live.keys():
+            self._background.run(self.converge(slot.script_id), "converge at last")
+
+    def _live(self, slot: Slot) -> list[Version]:
+        companion = self._companion(slot)
+        return [one.live for one in (slot, companion) if one and one.live]
 
     async def _block(self, cell: Cell) -> None:
         """A cell is killed again and again: 503 for its visitors until it is back. The version is
@@ -430,3 +446,7 @@ class Deployer:
             await self._draining.drain(cell)
         self._free_number(cell.record.slot_id)
         self._files.prune_soon(self._fleet.draining)
+
+
+def _shares(versions: Iterable[Version]) -> dict[str, float]:
+    return {version.version_id: version.percentage for version in versions}

@@ -237,6 +237,29 @@ def test_a_version_that_does_not_start_changes_nothing(
     assert serving(node, "careful-two") == processes
 
 
+def test_a_version_that_cannot_be_started_again(node: TestNode) -> None:
+    """Its file is gone from the disk: the other one serves on, and the share changes when it is back."""
+    old, new = version("old", 1), version("new", 2)
+    split(node, "lame", old, new, 50)
+    ((digest, content),) = new.files().items()
+    (file,) = (node.folder / "modules").rglob(f"*{digest.removeprefix('sha256:')}")
+    file.unlink()
+    os.kill(int(str(serving(node, "lame")[new.version_id])), signal.SIGKILL)
+    until(lambda: new.version_id not in serving(node, "lame"), what="it is gone")
+    number = expected(50).index("new")
+    assert node.visit("lame", headers=keyed(number)).status == 503
+    until(lambda: state(node, "lame") == "failed", what="the node says so")
+    assert node.visit("lame", headers=keyed(expected(50).index("old"))).text == "old."
+    assert node.deploy("lame", old, beside=(new, 80))["state"] == "failed"
+    file.write_bytes(content)
+    until(lambda: state(node, "lame") == "live", 40, "it is back")
+    assert visits(node, "lame", 200, keyed) == expected(80)
+
+
+def state(node: TestNode, name: str) -> object:
+    return node.enrolled.reported()[str(slot(name, 0, None, None)["script_id"])]["state"]
+
+
 def test_a_withdrawn_script_leaves_nothing(node: TestNode, old: Bundle, new: Bundle) -> None:
     before = taken(node)
     split(node, "gone", old, new, 50)
@@ -321,6 +344,11 @@ def test_each_of_the_two_rests_and_wakes(gateway: Gateway, folder: object) -> No
         until(lambda: not serving(node, "rests"), 30, "both are at rest")
         assert texts(node, "rests") == {"new"}
         assert serving(node, "rests").keys() == {new.version_id}
+        said = node.deploy("rests", new, beside=(Bundle(BROKEN), 10))
+        assert said["state"] == "failed"
+        until(lambda: not serving(node, "rests"), 30, "both are at rest")
+        assert texts(node, "rests") == {"new"}
+        assert state(node, "rests") == "failed", "one that is back says nothing of the other"
 
 
 @pytest.fixture
