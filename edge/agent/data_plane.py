@@ -189,9 +189,12 @@ class DataPlane:
             spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
         hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
-        self.stores.hear = self.recorder.operations.hear_line
+        operations = self.recorder.operations
+        self.stores.hear = operations.hear_line
         self.recorder.listener = hearing.hear_request
-        self.fleet.hear = partial(_heard, (self.recorder.points.hear_line, hearing.hear_line))
+        self.fleet.hear = partial(
+            _heard, (self.recorder.points.hear_line, operations.hear_cell, hearing.hear_line)
+        )
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""

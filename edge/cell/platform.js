@@ -146,8 +146,16 @@ function partsOf(text) {
   return parts;
 }
 
+// What is counted of the script's objects is printed among what it prints (operations.js).
+const COUNTED = "skerry-operations ";
+
 function whole(event, subrequests) {
+  const counts = ({ message }) => String(message).startsWith(COUNTED);
   let text = JSON.stringify(event);
+  if (text.includes(COUNTED)) {
+    const found = JSON.parse(text);
+    text = JSON.stringify({ ...found, logs: found.logs?.filter((line) => !counts(line)) });
+  }
   if (subrequests) text = `${text.slice(0, -1)},"subrequests":${JSON.stringify(subrequests)}}`;
   if (text.length <= LONGEST) return text;
   const shortened = { ...JSON.parse(text), truncated: true };
