@@ -8,6 +8,7 @@
     │   ├── BindingNotInherited          10057
     │   ├── ScriptNameInvalid            10016
     │   ├── SecretNotChangeable          10215
+    │   ├── SettingsNotChangeable        10214   two versions share the requests
     │   ├── SharesInvalid                10083
     │   ├── SubdomainInvalid             10030
     │   ├── ObjectClassNotConfigured     10061   a binding to a class without Durable Objects
@@ -153,6 +154,10 @@ class ScriptNameInvalid(Refused):
 
 class SecretNotChangeable(Refused):
     code = 10215
+
+
+class SettingsNotChangeable(Refused):
+    code = 10214
 
 
 class SharesInvalid(Refused):

@@ -1,13 +1,17 @@
 """Sending tasks to Celery by name, after the commit; this side never imports the tasks."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
-from sqlalchemy.orm import Session
 
 from api.settings import settings
+
+if TYPE_CHECKING:
+    # Beat sends without a database.
+    from sqlalchemy.orm import Session
 
 log = structlog.get_logger()
 
@@ -40,17 +44,17 @@ def sender() -> Celery:
     return app
 
 
-def enqueue(session: Session, task: str, **ids: str) -> None:
+def enqueue(session: "Session", task: str, **ids: str) -> None:
     """Remember a task that `publish` sends once the transaction is committed. Ids only."""
     session.info.setdefault("enqueued", []).append((task, ids))
 
 
-def forget(session: Session) -> None:
+def forget(session: "Session") -> None:
     """Send nothing of what was enqueued in this transaction."""
     session.info.pop("enqueued", None)
 
 
-def publish(session: Session) -> None:
+def publish(session: "Session") -> None:
     """Send what was enqueued in a transaction that has been committed.
 
     A broker that cannot be reached is logged and passed over: the row is the work, the message only

@@ -1,5 +1,6 @@
 """Who calls whom: the bindings of a Worker that lead to Workers, and those that lead to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -32,14 +33,15 @@ class Call:
     """Whether the account has the callee."""
 
 
-def calls_of(session: Session, script: Script, version: Version | None) -> list[Call]:
-    """What the running version may call."""
-    bound = version.bindings if version else []
-    return [
+def calls_of(session: Session, script: Script, versions: Sequence[Version]) -> list[Call]:
+    """What the running versions may call, each once."""
+    found = [
         _call(session, script, one)
-        for one in bound
+        for version in versions
+        for one in version.bindings
         if one.type in CALLING_KINDS and callee_of(one.attributes)
     ]
+    return list(dict.fromkeys(found))
 
 
 def _call(session: Session, script: Script, binding: Binding) -> Call:

@@ -27,6 +27,25 @@ UNKNOWN = Level("unknown", "idle", "Not reported yet")
 LEVELS = {level.name: level for level in (FULL, NAMESPACES, NONE)}
 
 
+# Of reasons for which records are lost (docs/observing.md).
+LOST = {
+    "front": "two threads of the front wanted to write at once, or its pipe was full",
+    "agent": "more within a second than the agent collects",
+    "unreadable": "no line that can be read",
+    "spool": "the control plane was away for longer than the spool holds",
+    "points": "data points: more within a second than the agent collects",
+    "disk": "the disk took no batch",
+    "refused": "the control plane refused a batch",
+}
+_OF_LOGS = "log_"
+
+
+def lost_because(reason: str) -> str:
+    """Why records were lost, as a node names it."""
+    word = LOST.get(reason.removeprefix(_OF_LOGS), reason)
+    return f"stored logs: {word}" if reason.startswith(_OF_LOGS) else word
+
+
 @dataclass(frozen=True)
 class NodeLine:
     """One node with what to say of it."""

@@ -4,6 +4,9 @@
 the environment (api/settings.py).
 """
 
+from api import garbage
+
+# isort: split
 import argparse
 import asyncio
 import contextlib
@@ -166,7 +169,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unknown: {', '.join(unknown)}")
     configure_logging()
     connect()
-    return asyncio.run(serve(servers(parts, settings())))
+    wanted = servers(parts, settings())
+    garbage.everything_is_loaded()
+    return asyncio.run(serve(wanted))
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def control(instance: Instance) -> Program:
 
 def background(instance: Instance) -> list[Program]:
     """The Celery worker and its clock."""
-    celery = [*PYTHON, "-m", "celery", "-A", "worker.app"]
+    celery = [*PYTHON, "-m", "celery", "-A"]
     ready = LogMark(
         log_path(instance.data, "worker"), b" ready."
     )  # "celery@HOST ready.": it consumes now
@@ -119,6 +119,7 @@ def background(instance: Instance) -> list[Program]:
             name="worker",
             command=[
                 *celery,
+                "worker.app",
                 "worker",
                 "-Q",
                 "push,default",
@@ -137,6 +138,7 @@ def background(instance: Instance) -> list[Program]:
             name="beat",
             command=[
                 *celery,
+                "worker.clock",
                 "beat",
                 "-s",
                 str(instance.data.beat_schedule),

@@ -5,6 +5,9 @@ Each xdist worker has a database of its own, brought to head by Alembic. A test 
 savepoints. Tests of concurrency use `committed`, a second database that really commits.
 """
 
+from api import garbage  # noqa: F401 - tests collect as seldom as the programs do
+
+# isort: split
 import atexit
 import os
 import shutil

@@ -1,26 +1,24 @@
-"""The Celery application: queues, and the log context of a task."""
+"""The Celery application of the worker: its tasks, their limits and log context."""
 
 from typing import Any
 
+from api import garbage
+
+# isort: split
 import structlog
-from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_process_init
-from kombu.entity import Queue
+from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init
+from sqlalchemy.orm import configure_mappers
 
 from api.db import connect
-from api.logging import configure_logging
-from api.queue import BROKER_OPTIONS, DEFAULT, QUEUE_OF_TASK, QUEUES
-from api.settings import settings
-from worker.schedule import beat_schedule
+from worker.broker import application
 
 # A push waits up to push_timeout_seconds for a node; beyond this something hangs.
 SOFT_TIME_LIMIT_SECONDS = 120
 HARD_TIME_LIMIT_SECONDS = 150
 
-app = Celery(
+app = application(
     "skerry",
-    broker=settings().redis_url,
-    include=[
+    tasks_in=[
         "worker.alerts",
         "worker.crons",
         "worker.deployments",
@@ -33,31 +31,20 @@ app = Celery(
     ],
 )
 app.conf.update(
-    task_serializer="json",
-    accept_content=["json"],
-    task_ignore_result=True,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     task_soft_time_limit=SOFT_TIME_LIMIT_SECONDS,
     task_time_limit=HARD_TIME_LIMIT_SECONDS,
-    task_create_missing_queues=False,
-    task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
-    task_default_queue=DEFAULT,
-    task_routes={task: {"queue": name} for task, name in QUEUE_OF_TASK.items()},
-    # The visibility timeout is longer than the hard limit, else Redis delivers a running task twice.
-    broker_transport_options=BROKER_OPTIONS,
-    broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,  # Redis may be away for as long as it likes
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    beat_schedule=beat_schedule(),
-    timezone="UTC",
 )
 
 
-@setup_logging.connect
-def _configure_logging(**_: Any) -> None:
-    configure_logging()
+@worker_init.connect
+def _finish_loading(**_: Any) -> None:
+    # Before the children are forked, so that they share it, instead of each at its first task.
+    configure_mappers()
+    garbage.everything_is_loaded()
 
 
 @worker_process_init.connect

@@ -1,20 +1,23 @@
-"""Sending spans and log records to the collector, by OTLP over HTTP."""
+"""Sending spans and log records to the collector, by OTLP over HTTP.
+
+OpenTelemetry's exporters are imported by the first batch: a worker starts without them where no collector is named.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk._logs.export import LogRecordExportResult
-from opentelemetry.sdk.trace.export import SpanExportResult
 
 from api.db import transaction
 from api.settings import settings
 from api.telemetry import service
 from api.telemetry.spans import Telemetry
 from worker.app import app
+
+if TYPE_CHECKING:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 log = structlog.get_logger()
 
@@ -40,6 +43,9 @@ def send(batch_id: str) -> None:
 
 def _export(telemetry: Telemetry) -> bool:
     """Whether the collector has all of it."""
+    from opentelemetry.sdk._logs.export import LogRecordExportResult  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415
+
     traces, logs = exporters(settings().otlp_endpoint, settings().otlp_headers)
     return all(
         traces.export(part) is SpanExportResult.SUCCESS for part in _parts(telemetry.spans)
@@ -52,8 +58,15 @@ def _parts(records: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 @lru_cache
-def exporters(endpoint: str, headers: str) -> tuple[OTLPSpanExporter, OTLPLogExporter]:
+def exporters(endpoint: str, headers: str) -> "tuple[OTLPSpanExporter, OTLPLogExporter]":
     """One of each for a process; `headers` is `name=value,name=value`."""
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import (  # noqa: PLC0415
+        OTLPLogExporter,
+    )
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+
     sent = dict(pair.strip().split("=", 1) for pair in headers.split(",") if "=" in pair)
     base = endpoint.rstrip("/")
     return (

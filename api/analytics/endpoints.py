@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.analytics import queries
-from api.analytics.sql import TEXT_MAX
+from api.analytics.queries import TEXT_MAX
 from api.db import DB
 from api.errors import Refused, TooLarge
 from api.security import CurrentAccount

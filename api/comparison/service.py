@@ -16,20 +16,27 @@ from api.versions import service as versions
 from api.versions.models import Version
 
 MONTH = timedelta(days=30)
+_WORSE = (parity.Verdict.SAME, parity.Verdict.DIFFERENT, parity.Verdict.IMPOSSIBLE)
 
 
-def version_of(session: Session, script: Script) -> Version | None:
-    """The version that a target would get: the deployed one, else the latest."""
-    deployment = deployments.current(session, script)
-    return deployment.shares[0][0] if deployment else versions.latest(session, script)
+def _versions_of(session: Session, script: Script) -> list[Version]:
+    """The versions that a target would get: the deployed ones, else the latest."""
+    if deployment := deployments.current(session, script):
+        return [version for version, _ in deployment.shares]
+    latest = versions.latest(session, script)
+    return [latest] if latest else []
 
 
 def report(session: Session, script: Script) -> list[parity.Line]:
-    """Nothing for a script without a version."""
-    version = version_of(session, script)
-    if version is None:
-        return []
-    return parity.report(version, [trigger.cron for trigger in crons.triggers(session, script)])
+    """Nothing for a script without a version. Of two versions the worse word on each thing counts."""
+    triggers = [trigger.cron for trigger in crons.triggers(session, script)]
+    worst: dict[tuple[str, str], parity.Line] = {}
+    for version in _versions_of(session, script):
+        for line in parity.report(version, triggers):
+            found = worst.setdefault((line.kind, line.name), line)
+            if _WORSE.index(line.verdict) > _WORSE.index(found.verdict):
+                worst[line.kind, line.name] = line
+    return list(worst.values())
 
 
 def traffic(session: Session, script: Script) -> Traffic:

@@ -19,7 +19,13 @@ from api.assets import service as assets
 from api.clock import now
 from api.crons import service as crons
 from api.db import transaction
-from api.deployments import callers, resources, rollouts as rollout_service, service as deployments
+from api.deployments import (
+    callers,
+    resources,
+    rollouts as rollout_service,
+    service as deployments,
+    shares,
+)
 from api.deployments.models import Deployment, Rollout, RolloutState
 from api.errors import (
     AlreadyExists,
@@ -154,7 +160,7 @@ def remove_failed(account_id: str, name: str, *, by: Actor) -> str:
                 f"{name} has been deployed since, or starts after all. Nothing was removed."
             )
         said = f"{failed[0].target.name} could not start it: {failed[0].reason}"
-        made = deployment.shares[0][0].options.get("made", []) if deployment else []
+        made = deployment.main.options.get("made", []) if deployment else []
         queues.leave_script(session, script, force=True)
         _remove(session, script)
         resources.remove(session, account_id, made)
@@ -260,17 +266,19 @@ def _let_go(session: Session, givers: Iterable[Script]) -> None:
 def deploy_version(
     account_id: str,
     name: str,
-    shares: Mapping[str, float],
+    wanted: Iterable[tuple[str, float]],
     *,
     by: Actor,
     message: str = "",
     triggered_by: str = "promotion",
 ) -> Deployment:
-    """Send traffic to versions that are there: a promotion, or a roll back to an older one."""
+    """Send traffic to one or two versions that are there, by their ids with percentages: a promotion,
+    a step of a gradual one, or a roll back to an older version."""
+    checked = shares.check(wanted)
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
-        found = {versions.get(session, script, id_): int(share) for id_, share in shares.items()}
-        deployments.check_shares(shares)
+        found = {versions.get(session, script, id_): share for id_, share in checked.items()}
+        shares.refuse_one_home(session, script, list(found))
         for version in found:
             tag = version.options.get(objects.TAG_OPTION)
             objects.check_deployable(script, tag, version.number)
@@ -285,7 +293,7 @@ def deploy_version(
 def roll_back(account_id: str, name: str, version_id: str, *, by: Actor) -> Deployment:
     """Deploy an older version again."""
     return deploy_version(
-        account_id, name, {version_id: 100}, by=by, message="Rollback", triggered_by="rollback"
+        account_id, name, [(version_id, 100)], by=by, message="Rollback", triggered_by="rollback"
     )
 
 
@@ -364,8 +372,13 @@ def _with_secrets(
     if latest is None:
         raise VersionNotFound(f"{script.name} has no version yet. Deploy it first.")
     deployed = deployments.current(session, script)
-    live = [version.id for version, _ in deployed.shares] if deployed else []
-    if deploying and latest.id not in live:
+    if deploying and deployed and shares.is_split(deployed):
+        raise SecretNotChangeable(
+            f"The requests are split between {shares.words(deployed)}, so setting a secret would send all "
+            "of them to one. Nothing was changed. Deploy one version at 100 % first, or use "
+            "`wrangler versions secret put`."
+        )
+    if deploying and (deployed is None or latest.id != deployed.main.id):
         raise SecretNotChangeable(
             "The latest version is not the deployed one, so setting a secret would put it live. "
             "Nothing was changed. Deploy the latest version first, or use "

@@ -50,8 +50,14 @@ class Deployment(Model):
 
     @property
     def shares(self) -> list[tuple[Version, int]]:
-        """Each version with its percentage."""
-        return [(part.version, part.percentage) for part in self.parts]
+        """Each version with its percentage: the larger share first, of equal ones the newer version."""
+        pairs = [(part.version, part.percentage) for part in self.parts]
+        return sorted(pairs, key=lambda pair: (-pair[1], -pair[0].number))
+
+    @property
+    def main(self) -> Version:
+        """The version with the larger share: of two, the one that stands for the deployment."""
+        return self.shares[0][0]
 
 
 class DeploymentShare(Model):

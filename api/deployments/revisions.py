@@ -13,9 +13,15 @@ from api.accounts.actor import Actor
 from api.assets import service as assets
 from api.bindings.kinds import check_bindings
 from api.db import transaction
-from api.deployments import resources, service as deployments
+from api.deployments import resources, service as deployments, shares
 from api.deployments.flows import Deployed
-from api.errors import AlreadyExists, BindingNotFound, NewerVersion, VersionNotFound
+from api.errors import (
+    AlreadyExists,
+    BindingNotFound,
+    NewerVersion,
+    SettingsNotChangeable,
+    VersionNotFound,
+)
 from api.scripts import service as scripts, urls
 from api.scripts.models import Script
 from api.versions import checking, service as versions
@@ -28,9 +34,10 @@ Edit = Callable[[Upload], Upload]
 
 
 def running(session: Session, script: Script) -> Version:
-    """What a revision starts from: the deployed version, or the latest while none is deployed."""
+    """What a revision starts from: the deployed version (of two, that with the larger
+    share), or the latest while none is deployed."""
     deployment = deployments.current(session, script)
-    version = deployment.shares[0][0] if deployment else versions.latest(session, script)
+    version = deployment.main if deployment else versions.latest(session, script)
     if version is None:
         raise VersionNotFound(f"{script.name} has no version yet. Deploy it first.")
     return version
@@ -50,11 +57,15 @@ def revise(
     """Store what `edit` makes of the running version, and send all traffic to it.
 
     Raises NewerVersion if another version went live while this one was started for the check, or if
-    there is a version with a higher number than `newest_seen`.
+    there is a version with a higher number than `newest_seen`. Raises SettingsNotChangeable for a change of
+    settings while two versions share the requests.
     """
+    settings_only = deploy and triggered_by == "settings"
     with transaction() as session:
         script = scripts.get(session, account_id, name)
         _refuse_unseen(script, newest_seen)
+        if settings_only:
+            _refuse_split(session, script)
         before = running(session, script)
         started_id = before.id
         upload = edit(versions.as_upload(session, before))
@@ -62,6 +73,8 @@ def revise(
     with transaction() as session:
         script = scripts.lock(session, account_id, name)
         _refuse_unseen(script, newest_seen)
+        if settings_only:
+            _refuse_split(session, script)
         if running(session, script).id != started_id:
             raise NewerVersion(
                 f"Another version of {name} was deployed while this one was checked. Nothing was "
@@ -82,6 +95,16 @@ def _refuse_unseen(script: Script, newest_seen: int | None) -> None:
         raise NewerVersion(
             f"There is a newer version of {script.name} by now: {script.version_number}. "
             "Nothing was saved."
+        )
+
+
+def _refuse_split(session: Session, script: Script) -> None:
+    """Who changes a setting has not asked for the end of a gradual deployment."""
+    deployment = deployments.current(session, script)
+    if deployment is not None and shares.is_split(deployment):
+        raise SettingsNotChangeable(
+            f"The requests are split between {shares.words(deployment)}, so a changed setting would send all "
+            "of them to one. Nothing was changed. Deploy one version at 100 % first."
         )
 
 

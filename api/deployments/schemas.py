@@ -44,7 +44,7 @@ class DeploymentIn(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     strategy: str = Field("percentage", pattern="^percentage$")
-    versions: list[Share] = Field(min_length=1, max_length=2)
+    versions: list[Share] = Field(min_length=1)
     annotations: dict[str, str | None] = {}
 
 

@@ -12,7 +12,7 @@ from api.clock import now
 from api.db import transaction
 from api.deployments import rollouts as rollout_service
 from api.deployments.models import Deployment, DeploymentShare, DeploymentState, Rollout
-from api.errors import DeploymentNotFound, NotSupported, SharesInvalid, Unavailable
+from api.errors import DeploymentNotFound, Unavailable
 from api.pagination import Listing, Page, paginate
 from api.scripts.models import Script
 from api.settings import settings
@@ -45,17 +45,6 @@ def get(session: Session, script: Script, deployment_id: str) -> Deployment:
     if found is None:
         raise DeploymentNotFound(f"{script.name} has no deployment {deployment_id}.")
     return found
-
-
-def check_shares(shares: Mapping[str, float]) -> None:
-    """Raises SharesInvalid, or NotSupported for a split, which comes with gradual rollouts."""
-    if not shares or sum(shares.values()) != 100 or min(shares.values()) < 0:
-        raise SharesInvalid("The percentages of a deployment's versions must add up to 100.")
-    if len(shares) != 1:
-        raise NotSupported(
-            "Splitting traffic between versions is not supported by Skerry yet. Nothing was "
-            "changed: deploy one version at 100 %."
-        )
 
 
 def deploy(

@@ -110,7 +110,7 @@ operations = Table(
     Model.metadata,
     Column("script_id", String, primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("kind", String, primary_key=True),  # of store: kv, d1, r2, queues
+    Column("kind", String, primary_key=True),  # of store: kv, d1, r2, queues, durable_objects
     Column("node_id", String, primary_key=True),
     Column("reads", BigInteger, nullable=False),
     Column("writes", BigInteger, nullable=False),

@@ -1,4 +1,4 @@
-"""What was recorded about one script."""
+"""What was recorded about one script, and what a node could not record."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.invocations.models import invocations
+from api.invocations.models import invocations, losses
 from api.scripts.models import Script
 
 
@@ -24,6 +24,22 @@ class Invocation:
     outcome: str
     duration_ms: float
     cold: bool
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Records that a node had to drop."""
+
+    reason: str
+    records: int
+    last_at: datetime
+
+
+def lost(session: Session, node_id: str) -> list[Loss]:
+    """What was ever lost on a node, by reason."""
+    of = losses.c
+    query = select(of.reason, of.records, of.last_at).where(of.node_id == node_id)
+    return [Loss(*row) for row in session.execute(query.order_by(of.reason))]
 
 
 def recent(

@@ -153,7 +153,16 @@ def _version_why(deployment: Deployment | None, version_id: str) -> str:
         )
     if len(shares) == 1:
         return f"It is the only version of {by}."
-    return f"It has {shares[version_id]} % of the requests by {by}."
+    if not shares[version_id]:
+        return (
+            f"It has 0 % of the requests by {by}: the header Cloudflare-Workers-Version-Overrides asked "
+            "for it."
+        )
+    return (
+        f"It has {shares[version_id]} % of the requests by {by}. The request's header "
+        "Cloudflare-Workers-Version-Overrides decides, else a hash of Cloudflare-Workers-Version-Key, "
+        "else chance."
+    )
 
 
 def _route_why(script: Script | None, host: str) -> str:

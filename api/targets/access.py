@@ -1,26 +1,17 @@
-"""Getting into an AWS account: keys, roles, and clients that wait patiently."""
+"""Getting into an AWS account: keys, roles, and clients that wait patiently.
+
+boto3 is imported by the first who gets in: every process of the control plane imports this module, few ever do.
+"""
 
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-
-import boto3
-import botocore.loaders
-import botocore.session
-from botocore.config import Config
 
 from api import sealing
 from api.settings import settings
 from api.targets.models import LambdaTarget
 
 SESSION_NAME = "skerry"
-# A throttled call is made again with growing pauses before anybody hears of it.
-_CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5},
-    connect_timeout=5,
-    read_timeout=60,
-    user_agent_extra="skerry",
-)
 
 
 @dataclass(frozen=True)
@@ -65,14 +56,33 @@ class Access:
 @cache
 def _loader() -> Any:
     """Descriptions of AWS's APIs: megabytes of JSON that are read once."""
+    import botocore.loaders  # noqa: PLC0415
+
     return botocore.loaders.create_loader()
 
 
 def _session(region: str, **credentials: str | None) -> Any:
+    import boto3  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415
+
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     return boto3.Session(botocore_session=core, region_name=region, **credentials)
 
 
+@cache
+def _patience() -> Any:
+    """A throttled call is made again with growing pauses before anybody hears of it."""
+    from botocore.config import Config  # noqa: PLC0415
+
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+        user_agent_extra="skerry",
+    )
+
+
 def client(session: Any, service: str) -> Any:
-    return session.client(service, config=_CONFIG, endpoint_url=settings().aws_endpoint_url or None)
+    endpoint = settings().aws_endpoint_url or None
+    return session.client(service, config=_patience(), endpoint_url=endpoint)

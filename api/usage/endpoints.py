@@ -34,6 +34,8 @@ class UsedOut(BaseModel):
     r2_writes: int
     queue_messages_received: int
     queue_messages_sent: int
+    durable_object_reads: int
+    durable_object_writes: int
 
 
 @router.get("", response_model=Envelope[list[UsedOut]])

@@ -58,6 +58,8 @@ class Used:
     r2_writes: int = 0
     queue_messages_received: int = 0
     queue_messages_sent: int = 0
+    durable_object_reads: int = 0
+    durable_object_writes: int = 0
 
     @property
     def stored(self) -> list[tuple[int, int]]:
@@ -74,6 +76,7 @@ STORED = {
     "d1": ("d1_rows_read", "d1_rows_written"),
     "r2": ("r2_reads", "r2_writes"),
     "queues": ("queue_messages_received", "queue_messages_sent"),
+    "durable_objects": ("durable_object_reads", "durable_object_writes"),
 }
 COLUMNS = [field.name for field in fields(Used)]
 

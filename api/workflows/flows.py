@@ -93,5 +93,5 @@ def _await(waiting: list[Deployment]) -> None:
 def version_id(session: Session, workflow: Workflow) -> str:
     """Of the code that its instances run: the deployed version's, else the newest's."""
     deployment = deployments.current(session, workflow.script)
-    version = deployment.shares[0][0] if deployment else versions.latest(session, workflow.script)
+    version = deployment.main if deployment else versions.latest(session, workflow.script)
     return version.id if version else ""

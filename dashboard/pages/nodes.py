@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.db import DB
 from api.deployments import rollouts
 from api.deployments.models import Rollout
+from api.invocations import queries as invocations
 from api.nodes import service as nodes
 from api.pagination import LAST_PAGE, Page
 from dashboard import nodes as words, progress
@@ -52,6 +53,7 @@ def show(
         request,
         "nodes/show.html",
         line=words.line(node),
+        lost=[(one, words.lost_because(one.reason)) for one in invocations.lost(session, node.id)],
         rows=[_row(rollout) for rollout in listing.rows],
         paging=Paging(f"/nodes/{node_id}", page, PER_PAGE, listing.total),
     )

@@ -67,7 +67,8 @@ def show(
     context: dict[str, Any] = {
         **worker(script),
         "deployment": live,
-        "version": live.shares[0][0] if live else None,
+        "version": live.main if live else None,
+        "shares": live.shares if live else [],
         "progress": progress.of(live, rollouts) if live else None,
     }
     if created is not None:
@@ -77,7 +78,7 @@ def show(
             request, "scripts/created.html", template=template, command=command, **context
         )
     rows = rows_of(recent.rows, live, member)
-    context["calls"] = calls_of(session, script, context["version"])
+    context["calls"] = calls_of(session, script, [version for version, _ in context["shares"]])
     context["callers"] = callers_of(session, script)
     return render(request, "scripts/show.html", rows=rows, version_count=recent.total, **context)
 

@@ -16,7 +16,7 @@ from api.scripts import service as scripts
 from api.scripts.urls import hostname, origin, script_url
 from api.versions import service as versions
 from api.versions.models import Version
-from dashboard.addresses import Id, ScriptName, worker_path
+from dashboard.addresses import Id, ScriptName, with_query, worker_path
 from dashboard.paging import Paging
 from dashboard.session import CurrentMember
 from dashboard.templating import render
@@ -24,6 +24,7 @@ from dashboard.templating import render
 PER_PAGE = 25
 FILES_SHOWN = 200
 SOURCES = {"wrangler": "wrangler", "dash": "dashboard", "api": "API"}
+ROLL_BACK = "Roll back to"
 router = APIRouter()
 
 
@@ -33,25 +34,37 @@ class VersionRow:
 
     version: Version
     share: int | None
-    """Percent of the traffic, None when it gets none."""
+    """Percent of the traffic, None when it has no part in the deployment."""
     action: str | None
     """What the button that deploys it says; None for the version that is live."""
+    part: str
+    """The page that deploys it with a share of the requests; empty while nobody gets the others."""
     author: str
     source: str
 
 
 def rows_of(found: Sequence[Version], live: Deployment | None, member: Member) -> list[VersionRow]:
     shares = {version.id: percentage for version, percentage in live.shares} if live else {}
-    newest_live = max((version.number for version, _ in live.shares), default=0) if live else 0
-    return [_row(version, shares.get(version.id), newest_live, member) for version in found]
+    return [_row(version, shares.get(version.id), live, member) for version in found]
 
 
-def _row(version: Version, share: int | None, newest_live: int, member: Member) -> VersionRow:
-    verb = "Roll back to" if version.number < newest_live else "Deploy"
+def verb_of(version: Version, live: Deployment | None) -> str:
+    """What it is to send all requests to a version: a roll back while a newer one gets some."""
+    numbers = [one.number for one, share in live.shares if share] if live else []
+    return ROLL_BACK if version.number < max(numbers, default=0) else "Deploy"
+
+
+def _row(
+    version: Version, share: int | None, live: Deployment | None, member: Member
+) -> VersionRow:
+    part = {"version_id": version.id}
     return VersionRow(
         version=version,
         share=share,
-        action=None if share == 100 else f"{verb} version {version.number}",
+        action=None if share == 100 else f"{verb_of(version, live)} version {version.number}",
+        part=with_query(worker_path(version.script.name, "deployments", "new"), part)
+        if live
+        else "",
         author=author(version, member),
         source=SOURCES.get(version.source, version.source),
     )

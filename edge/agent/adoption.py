@@ -39,7 +39,7 @@ async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, flee
     kept: set[int] = set()
     held = await sockets.names()
     for record in records:
-        slot = state.slot(record.script_id)
+        slot = state.slot(record.slot_id)
         version = (
             slot.live if slot and slot.live and slot.live.version_id == record.version_id else None
         )
@@ -66,16 +66,16 @@ def _worth_keeping(state: State, fleet: Fleet) -> list[CellRecord]:
     served: set[str] = set()
     # Those that live first: of a script that has none, one cell is enough to wait for visitors.
     for record in sorted(state.cells(), key=_lives, reverse=True):
-        slot = state.slot(record.script_id)
+        slot = state.slot(record.slot_id)
         live = slot.live if slot else None
         if record.phase is Phase.SERVING and live and live.version_id == record.version_id:
             if _lives(record):
                 kept.append(record)
-            elif record.script_id in served:
+            elif record.slot_id in served:
                 gone.append(record)
             else:
                 renewed.append(fleet.renewed(record, live))
-            served.add(record.script_id)
+            served.add(record.slot_id)
         elif record.phase is Phase.DRAINING and _lives(record):
             kept.append(record)
         else:
@@ -111,7 +111,7 @@ def _remove_leftovers(paths: NodePaths, known: set[str]) -> None:
 async def resume(state: State, fleet: Fleet, deployer: Deployer) -> None:
     """Watch what serves (its next visitor starts what has no process) and go on draining what drained."""
     for cell in fleet.all():
-        slot = state.slot(cell.record.script_id)
+        slot = state.slot(cell.record.slot_id)
         if cell.retired():
             deployer.drain(cell)
         elif slot and slot.live:

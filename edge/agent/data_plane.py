@@ -18,7 +18,7 @@ from edge.agent.cells.limits import MIB, Limits
 from edge.agent.cells.networks import ROLE as NETWORK_ROLE, find_networks
 from edge.agent.cells.watchdog import Watchdog
 from edge.agent.credential import load_credential
-from edge.agent.deployer import Deployer, hosts
+from edge.agent.deployer import Deployer
 from edge.agent.doors import Doors
 from edge.agent.draining import Draining
 from edge.agent.egress import ROLE as EGRESS_ROLE, Egress, network_of
@@ -40,6 +40,7 @@ from edge.agent.records.points import Points
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
 from edge.agent.records.stored_logs import StoredLogs
+from edge.agent.routing import hosts, split_texts
 from edge.agent.scaling import Scaling
 from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
@@ -189,9 +190,12 @@ class DataPlane:
             spool=Spool(paths.log_spool, settings.log_spool_mib * MIB),
         )
         hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
-        self.stores.hear = self.recorder.operations.hear_line
+        operations = self.recorder.operations
+        self.stores.hear = operations.hear_line
         self.recorder.listener = hearing.hear_request
-        self.fleet.hear = partial(_heard, (self.recorder.points.hear_line, hearing.hear_line))
+        self.fleet.hear = partial(
+            _heard, (self.recorder.points.hear_line, operations.hear_cell, hearing.hear_line)
+        )
 
     async def start(self) -> None:
         """Serve what the disk says. Raises KeeperError or FrontError when that is impossible."""
@@ -279,7 +283,8 @@ class DataPlane:
         self._write_main()
         leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
         functions = await self.backups.resolved()
-        self.front.load(self.fleet.front_servers(), hosts(self.state.slots()), leaving, functions)
+        slots, servers = self.state.slots(), self.fleet.front_servers()
+        self.front.load(servers, hosts(slots), split_texts(slots), leaving, functions)
         await self.haproxy.open(listeners)
         await self.front.compare()
 
@@ -315,19 +320,19 @@ class DataPlane:
             await asyncio.sleep(DOORS_SECONDS)
             try:
                 await self.doors.mend()
-                cut_off = {cell.record.script_id for cell in self.fleet.cut_off()}
+                cut_off = {cell.record.slot_id for cell in self.fleet.cut_off()}
             except (KeeperError, OSError) as error:
                 log.error("doors_not_mended", reason=str(error))
                 continue
-            for script_id in cut_off:
-                await self._renew(script_id)
+            for slot_id in cut_off:
+                await self._renew(slot_id)
 
-    async def _renew(self, script_id: str) -> None:
+    async def _renew(self, slot_id: str) -> None:
         try:
-            await self.deployer.renew(script_id)
+            await self.deployer.renew(slot_id)
         except (StartError, FrontRefusedError) as error:
             # What was stays as it is, and is tried again.
-            log.warning("cell_cut_off", script_id=script_id, reason=str(error))
+            log.warning("cell_cut_off", slot_id=slot_id, reason=str(error))
 
 
 def _heard(listeners: Iterable[Callable[[Cell, bytes], bool]], cell: Cell, line: bytes) -> bool:

@@ -14,6 +14,8 @@ _HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _FUNCTION_URL = re.compile(r"https://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?/?")
 _SECRET = re.compile(r"[0-9a-f]{16,64}")
 HTTPS = 443
+# Ends the id of the slot with the second of two versions.
+_COMPANION = "-companion"
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,26 @@ class DesiredSlot:
     function: Function | None = None
     home: Home | None = None
     """Where visitors are forwarded to, when that is another node: then nothing runs here."""
+    companion: bool = False
+    """Whether it is the node's own, for the second version of a script that is split between two."""
+
+    @property
+    def slot_id(self) -> str:
+        return companion_of(self.script_id) if self.companion else self.script_id
 
     @property
     def wanted(self) -> bool:
         """Whether visitors are to be answered."""
         return bool(self.versions or self.home)
+
+
+def companion_of(script_id: str) -> str:
+    """The id of the slot that has the second version of a script, if it is split between two."""
+    return script_id + _COMPANION
+
+
+def script_of(slot_id: str) -> str:
+    return slot_id.removesuffix(_COMPANION)
 
 
 def read_slot(fields: Fields) -> DesiredSlot:

@@ -34,7 +34,9 @@ class Intake:
     def void(self, base: int) -> None:
         """Withdraw what was wanted at generation `base` or before and was never sent again."""
         orphans = [
-            slot for slot in self._state.slots() if slot.desired.wanted and slot.generation <= base
+            slot
+            for slot in self._state.slots()
+            if slot.desired.wanted and slot.generation <= base and not slot.desired.companion
         ]
         for slot in orphans:
             log.warning("slot_void", script=slot.desired.name, generation=slot.generation)

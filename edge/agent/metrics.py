@@ -96,7 +96,8 @@ class Figures(Collector):
         yield cpu
         yield memory
         slots = GaugeMetricFamily("skerry_edge_scripts", "Scripts by state.", labels=["state"])
-        for state, count in Counter(slot.state.value for slot in self.state.slots()).items():
+        scripts = (slot for slot in self.state.slots() if not slot.desired.companion)
+        for state, count in Counter(slot.state.value for slot in scripts).items():
             slots.add_metric([state], count)
         yield slots
 

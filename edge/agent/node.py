@@ -223,6 +223,7 @@ class Node:
             "slots": [
                 {**slot_report(slot), "cells": cells.get(slot.script_id, [])}
                 for slot in self._plane.state.slots()
+                if not slot.desired.companion
             ],
             "front_pid": self._plane.haproxy.pid,
             "runtime_version": self._runtime.version,

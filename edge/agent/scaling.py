@@ -101,7 +101,7 @@ class Scaling:
         watched: dict[str, list[Watch]] = {}
         for watch in self._watchdog.watches():
             if not watch.cell.retired() and not watch.cell.starting.locked():
-                watched.setdefault(watch.cell.record.script_id, []).append(watch)
+                watched.setdefault(watch.cell.record.slot_id, []).append(watch)
         self._loads = {script: load for script, load in self._loads.items() if script in watched}
         for script_id, watches in watched.items():
             load = self._loads.setdefault(script_id, Load(rests_since=now))

@@ -15,6 +15,7 @@ from edge.agent.desired import (
     read_home,
     read_scaling,
     read_version,
+    script_of,
 )
 from edge.agent.sealing import Seal
 from edge.proc import Identity
@@ -22,6 +23,7 @@ from edge.runtime.sandbox import FIRST_UID
 from edge.wire import Fields
 
 _SCHEMA = """
+-- `script_id` is a slot's id in both tables: see `Slot.id`.
 CREATE TABLE IF NOT EXISTS slots (
     script_id TEXT PRIMARY KEY,
     account_id TEXT NOT NULL,
@@ -96,6 +98,11 @@ class Slot:
     reported: bool
 
     @property
+    def id(self) -> str:
+        """The script's id, or one made of it when this is a companion."""
+        return self.desired.slot_id
+
+    @property
     def script_id(self) -> str:
         return self.desired.script_id
 
@@ -107,13 +114,18 @@ class Slot:
 @dataclass(frozen=True)
 class CellRecord:
     id: int
-    script_id: str
+    slot_id: str
+    """Which slot it serves: two versions of a script have one each."""
     version_id: str
     digest: str
     """Of everything the cell was built from; another one means: exchange it."""
     slot_number: int
     phase: Phase
     identity: Identity | None
+
+    @property
+    def script_id(self) -> str:
+        return script_of(self.slot_id)
 
     @property
     def name(self) -> str:
@@ -160,8 +172,8 @@ class State:
     def slots(self) -> list[Slot]:
         return list(self._slots.values())
 
-    def slot(self, script_id: str) -> Slot | None:
-        return self._slots.get(script_id)
+    def slot(self, slot_id: str) -> Slot | None:
+        return self._slots.get(slot_id)
 
     def save(self, slots: Iterable[Slot], watermark: int | None = None) -> None:
         """Write slots and, when given, the watermark, all or nothing."""
@@ -172,7 +184,7 @@ class State:
                 self._write_slot(slot)
             if watermark is not None:
                 self._db.execute("UPDATE node SET value = ? WHERE key = 'watermark'", (watermark,))
-        self._slots.update({slot.script_id: slot for slot in changed})
+        self._slots.update({slot.id: slot for slot in changed})
         self.revision += 1
 
     def save_serving(self, slot: Slot, cell: CellRecord) -> None:
@@ -183,16 +195,42 @@ class State:
             self._write_slot(slot)
             self._db.execute(
                 "UPDATE cells SET phase = 'draining' WHERE script_id = ? AND phase = 'serving'",
-                (slot.script_id,),
+                (slot.id,),
             )
             self._db.execute("UPDATE cells SET phase = 'serving' WHERE id = ?", (cell.id,))
-        self._slots[slot.script_id] = slot
+        self._slots[slot.id] = slot
+        self.revision += 1
+
+    def swap(self, one: Slot, other: Slot) -> tuple[Slot, Slot]:
+        """Let two slots exchange what they have: the version that is live, the front's slot, the cells."""
+        one, other = (
+            replace(one, live=other.live, number=other.number),
+            replace(other, live=one.live, number=one.number),
+        )
+        written = [self._overtaken(slot) for slot in (one, other)]
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            for slot in written:
+                self._write_slot(slot)
+            self._db.execute(
+                "UPDATE cells SET script_id = CASE script_id WHEN :one THEN :other ELSE :one END"
+                " WHERE script_id IN (:one, :other)",
+                {"one": one.id, "other": other.id},
+            )
+        self._slots |= {slot.id: slot for slot in written}
+        self.revision += 1
+        return one, other
+
+    def remove_slot(self, slot: Slot) -> None:
+        with self._db:
+            self._db.execute("DELETE FROM slots WHERE script_id = ?", (slot.id,))
+        self._slots.pop(slot.id, None)
         self.revision += 1
 
     def _overtaken(self, slot: Slot) -> Slot:
         """What to write of a slot that somebody worked on: a newer decision may have come meanwhile,
         and stays to be carried out."""
-        known = self._slots.get(slot.script_id)
+        known = self._slots.get(slot.id)
         if known and known.generation > slot.generation:
             return replace(known, live=slot.live, number=slot.number)
         return slot
@@ -222,11 +260,9 @@ class State:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("DELETE FROM cells WHERE id = ?", gone)
 
-    def drain_cells(self, script_id: str) -> None:
+    def drain_cells(self, slot_id: str) -> None:
         with self._db:
-            self._db.execute(
-                "UPDATE cells SET phase = 'draining' WHERE script_id = ?", (script_id,)
-            )
+            self._db.execute("UPDATE cells SET phase = 'draining' WHERE script_id = ?", (slot_id,))
 
     def watermark(self) -> int:
         """Every change up to this generation has been received."""
@@ -235,11 +271,11 @@ class State:
 
     def mark_reported(self, slots: Iterable[Slot]) -> None:
         """Remember what the control plane has heard, unless it changed meanwhile."""
-        current = [self._slots[slot.script_id] for slot in slots if self._unchanged(slot)]
+        current = [self._slots[slot.id] for slot in slots if self._unchanged(slot)]
         self.save(replace(slot, reported=True) for slot in current)
 
     def _unchanged(self, slot: Slot) -> bool:
-        now = self._slots[slot.script_id]
+        now = self._slots[slot.id]
         return (now.generation, now.state, now.reason) == (
             slot.generation,
             slot.state,
@@ -273,15 +309,15 @@ class State:
     def cells(self) -> list[CellRecord]:
         return [_read_cell(row) for row in self._db.execute("SELECT * FROM cells")]
 
-    def add_cell(self, script_id: str, version_id: str, digest: str, number: int) -> CellRecord:
+    def add_cell(self, slot_id: str, version_id: str, digest: str, number: int) -> CellRecord:
         with self._db:
             cursor = self._db.execute(
                 "INSERT INTO cells (script_id, version_id, digest, slot_number, phase)"
                 " VALUES (?, ?, ?, ?, 'starting')",
-                (script_id, version_id, digest, number),
+                (slot_id, version_id, digest, number),
             )
         assigned = cursor.lastrowid or 0
-        return CellRecord(assigned, script_id, version_id, digest, number, Phase.STARTING, None)
+        return CellRecord(assigned, slot_id, version_id, digest, number, Phase.STARTING, None)
 
     def save_process(self, cell: CellRecord, identity: Identity) -> None:
         with self._db:
@@ -304,7 +340,7 @@ class State:
             " data_bucket, function)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                desired.script_id,
+                slot.id,
                 desired.account_id,
                 desired.name,
                 desired.generation,
@@ -325,21 +361,23 @@ class State:
         )
 
     def _read_slot(self, row: sqlite3.Row) -> Slot:
+        script_id = script_of(row["script_id"])
         desired = DesiredSlot(
-            script_id=row["script_id"],
+            script_id=script_id,
             account_id=row["account_id"],
             name=row["name"],
             generation=row["generation"],
             deployment_id=row["deployment_id"],
             hostnames=tuple(json.loads(row["hostnames"])),
-            versions=self._unsealed(row["script_id"], row["desired"]),
+            versions=self._unsealed(script_id, row["desired"]),
             scaling=read_scaling(json.loads(row["scaling"]), "scaling"),
             data_node=row["data_node"],
             data_bucket=row["data_bucket"],
             home=read_home(json.loads(row["home"]), "home"),
-            function=self._unsealed_function(row["script_id"], row["function"]),
+            function=self._unsealed_function(script_id, row["function"]),
+            companion=script_id != row["script_id"],
         )
-        live = self._unsealed(row["script_id"], row["live"]) if row["live"] else (None,)
+        live = self._unsealed(script_id, row["live"]) if row["live"] else (None,)
         return Slot(
             desired=desired,
             live=live[0],
@@ -375,7 +413,7 @@ def _read_cell(row: sqlite3.Row) -> CellRecord:
         identity = Identity(row["pid"], row["started"], row["boot"])
     return CellRecord(
         id=row["id"],
-        script_id=row["script_id"],
+        slot_id=row["script_id"],
         version_id=row["version_id"],
         digest=row["digest"],
         slot_number=row["slot_number"],

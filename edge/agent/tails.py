@@ -16,6 +16,7 @@ import structlog
 from edge.agent.cells.cell import Cell, StartError
 from edge.agent.cells.fleet import Fleet
 from edge.agent.deployer import Deployer
+from edge.agent.desired import companion_of
 from edge.agent.front.front import FrontRefusedError
 from edge.agent.front.log import Line
 from edge.agent.gateway import Gateway, GatewayError
@@ -100,18 +101,18 @@ class Tails:
 
     async def _change(self, changed: set[str], tailed: set[str]) -> None:
         self._fleet.tailed = tailed
-        for script_id in sorted(changed):
-            cells = self._fleet.serving(script_id)
-            if not cells or self._fleet.owns_storage(script_id):
+        for slot_id in sorted(changed | {companion_of(one) for one in changed}):
+            cells = self._fleet.serving(slot_id)
+            if not cells or self._fleet.owns_storage(slot_id):
                 continue
-            if self._fleet.observed(script_id):
+            if self._fleet.observed(slot_id):
                 continue  # its cells tell everything already
             for cell in cells:
                 cell.patient = True  # nobody's WebSocket ends because somebody looks
             try:
-                await self._deployer.renew(script_id)
+                await self._deployer.renew(slot_id)
             except (StartError, FrontRefusedError) as error:
-                log.warning("tail_without_details", script_id=script_id, reason=str(error))
+                log.warning("tail_without_details", slot_id=slot_id, reason=str(error))
 
     # On their way
 

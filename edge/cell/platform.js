@@ -82,6 +82,9 @@ function turnOf(number) {
   return turns.get(number) ?? 0;
 }
 
+// What objects.js calls that it has called of an object; its gate has one method for all.
+const CALL = "skerry-object ";
+
 // What a service binding of the script leads to: whatever is asked of it is asked of the callee.
 export class Callee extends WorkerEntrypoint {
   constructor(ctx, env) {
@@ -91,7 +94,8 @@ export class Callee extends WorkerEntrypoint {
     return new Proxy(this, {
       get(target, key) {
         if (key === "fetch") return (request) => fetchFrom(callee(), request, apart);
-        return Reflect.has(target, key) ? Reflect.get(target, key) : callee()[key];
+        if (Reflect.has(target, key)) return Reflect.get(target, key);
+        return String(key).startsWith(CALL) ? callee().invoke : callee()[key];
       },
     });
   }
@@ -146,8 +150,16 @@ function partsOf(text) {
   return parts;
 }
 
+// What is counted of the script's objects is printed among what it prints (operations.js).
+const COUNTED = "skerry-operations ";
+
 function whole(event, subrequests) {
+  const counts = ({ message }) => String(message).startsWith(COUNTED);
   let text = JSON.stringify(event);
+  if (text.includes(COUNTED)) {
+    const found = JSON.parse(text);
+    text = JSON.stringify({ ...found, logs: found.logs?.filter((line) => !counts(line)) });
+  }
   if (subrequests) text = `${text.slice(0, -1)},"subrequests":${JSON.stringify(subrequests)}}`;
   if (text.length <= LONGEST) return text;
   const shortened = { ...JSON.parse(text), truncated: true };

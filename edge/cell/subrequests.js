@@ -14,6 +14,8 @@ const TURN_MS = 10;
 // Of the runtime's names. What is below one of them is the same subrequest; of a method's call it has the name.
 const OTHERS = /^(fetch|(kv|d1|r2|queue|cache)_.+|durable_object_subrequest|jsRpcSession)$/;
 const RPC = /^jsRpc/;
+// Of a call of another Worker's object, before the binding and the method (objects.js).
+const CALL = "skerry-object ";
 const URLS = ["url.full", "cache.request.url"];
 const METHODS = ["http.request.method", "cache.request.method", "jsrpc.method"];
 const STATUSES = ["http.response.status_code", "cache.response.status_code"];
@@ -77,8 +79,11 @@ class Invocation {
     if (!one) return;
     const said = new Map(info.map(({ name, value }) => [name, value]));
     one.target = targetOf(said) || one.target;
-    one.method = text(first(said, METHODS)) || one.method;
+    const method = String(first(said, METHODS) ?? "");
+    // What is called of what a method returned belongs to that call.
+    one.method ||= text(method);
     one.status = Number(first(said, STATUSES)) || one.status;
+    if (method.startsWith(CALL)) Object.assign(one, called(method));
   }
 
   spanClose({ timestamp, spanContext }) {
@@ -95,6 +100,15 @@ class Invocation {
 
   told() {
     return { count: this.#count, listed: this.#listed };
+  }
+}
+
+function called(method) {
+  try {
+    const [binding, path] = JSON.parse(method.slice(CALL.length));
+    return { kind: "durable_object_subrequest", target: text(binding), method: text(path) };
+  } catch {
+    return {};
   }
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edge.runtime import caching, callees, messages, objects, points, workflows
+from edge.runtime import caching, callees, messages, objects, operations, points, workflows
 from edge.runtime.binary import Runtime
 from edge.runtime.bindings import ASSETS_SERVICE, INTERNET, extend, fill_bindings
 from edge.runtime.callees import Entrance, Kind, Reach, callees_of
@@ -107,6 +107,8 @@ class Build:
     """The ways into the script that others bind."""
     reaches: tuple[Reach, ...] = ()
     """The scripts that it may call."""
+    counted: bool = False
+    """Whether it says what its Durable Objects read and write."""
 
     @property
     def network(self) -> Network | None:
@@ -147,6 +149,7 @@ class Build:
 def cell_config(runtime: Runtime, build: Build, heap_mib: int) -> bytes:
     """A cell: the script behind its main socket, the platform worker behind the control socket."""
     config = new_config(runtime, heap_mib)
+    build = replace(build, counted=operations.are_counted(build.spec))
     stores = _reached(build)
     if door := build.stores.get(caching.KIND):
         build = replace(build, cache=caching.SERVICE)
@@ -434,7 +437,11 @@ def _script(service: Any, build: Build) -> None:
         worker.serviceWorkerScript = text_of(main[0].name, build.files[main[0].digest])
     else:
         modules = main + [one for one in spec.modules if one is not main[0]]
-        _modules(worker.init("modules", len(modules)), modules, build.files)
+        ours = operations.modules(spec, bool(build.tells)) if build.counted else []
+        slots = list(worker.init("modules", len(ours) + len(modules)))
+        for slot, (name, text) in zip(slots, ours, strict=False):
+            slot.name, slot.esModule = name, text
+        _modules(slots[len(ours) :], modules, build.files)
     _bindings(worker, build)
     if build.cache:
         worker.cacheApiOutbound.name = build.cache

@@ -52,8 +52,9 @@ def bind_others(slot: Any, number: int) -> Any:
     """Make an empty slot with a name a binding to another script's class; gives what is to lead there."""
     wrapped = slot.init("wrapped")
     wrapped.moduleName = MODULE
-    inner = wrapped.init("innerBindings", 2)
-    inner[0].name, inner[1].name = "FETCHER", "IDS"
+    inner = wrapped.init("innerBindings", 3)
+    inner[0].name, inner[1].name, inner[2].name = "FETCHER", "IDS", "NAME"
+    inner[2].text = slot.name
     namespace = inner[1].init("durableObjectNamespace")
     namespace.className, namespace.serviceName = _IDS_CLASS, _ids_service(number)
     return inner[0].init("service")

@@ -57,10 +57,18 @@ def test_a_rollback_is_a_deployment_of_an_older_version(alice: Tenant) -> None:
 
 @pytest.mark.parametrize(
     ("shares", "code"),
-    [([60], 10083), ([50, 50], 10400), ([-1, 101], 10004), ([], 10004), ([100, 100], 10083)],
+    [
+        ([60], 10083),
+        ([60, 50], 10083),
+        ([33.3, 66.7], 10083),
+        ([0, 0], 10083),
+        ([-1, 101], 10004),
+        ([], 10004),
+        ([100, 100], 10083),
+    ],
 )
 def test_shares_that_cannot_be_deployed_are_refused(
-    alice: Tenant, shares: list[int], code: int
+    alice: Tenant, shares: list[float], code: int
 ) -> None:
     ids = _two_versions(alice)
     versions = [

@@ -103,6 +103,31 @@ def test_a_request_is_explained_to_its_account_alone(
     assert alice.refusal("GET", "skerry/rays/nothing")[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("share", "why"),
+    [
+        (10, "It has 10 % of the requests by deployment 2"),
+        (0, "the header Cloudflare-Workers-Version-Overrides asked for it."),
+    ],
+)
+def test_why_one_of_two_versions_answered(
+    gateway: TestClient, node: Enrolment, alice: Tenant, script_id: str, share: int, why: str
+) -> None:
+    batch = _batch(alice, script_id, now() + timedelta(seconds=1))
+    one = batch["requests"][0][COLUMNS.index("version_id")]
+    source = "export default { fetch: () => new Response('two') }"
+    two = alice.result("POST", "workers/scripts/shop/versions", **upload_parts(source))["id"]
+    shares = [
+        {"version_id": one, "percentage": share},
+        {"version_id": two, "percentage": 100 - share},
+    ]
+    alice.result("POST", "workers/scripts/shop/deployments", json={"versions": shares})
+    assert _sent(gateway, node, "batches", batch) == 200
+    found = alice.result("GET", f"skerry/rays/{RAY}")["version"]
+    assert found["number"] == 1
+    assert why in found["why"]
+
+
 def test_what_a_request_asked_of_others_is_told_or_why_not(
     gateway: TestClient, node: Enrolment, alice: Tenant, script_id: str
 ) -> None:

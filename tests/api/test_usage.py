@@ -86,7 +86,18 @@ def test_known_traffic_is_counted_by_script_and_day(
     today = now().replace(hour=0, minute=0, second=1)
     yesterday = today - timedelta(seconds=2)
     _record(gateway, node, shop, today, 4, 30, kv=(3, 1), d1=(10, 2))
-    _record(gateway, node, shop, today, 2, 12, kv=(4, 0), queues=(0, 5), new=(1, 1))
+    _record(
+        gateway,
+        node,
+        shop,
+        today,
+        2,
+        12,
+        kv=(4, 0),
+        queues=(0, 5),
+        new=(1, 1),
+        durable_objects=(6, 7),
+    )
     _record(gateway, node, shop, yesterday, 1, 5)
     _record(gateway, node, blog, today - timedelta(days=3), 1, 1)
     alice.result("DELETE", "workers/scripts/blog")
@@ -102,6 +113,7 @@ def test_known_traffic_is_counted_by_script_and_day(
     assert (first["kv_reads"], first["kv_writes"]) == (7, 1)
     assert (first["d1_rows_read"], first["d1_rows_written"]) == (10, 2)
     assert (first["queue_messages_received"], first["queue_messages_sent"]) == (0, 5)
+    assert (first["durable_object_reads"], first["durable_object_writes"]) == (6, 7)
     assert found[1]["kv_reads"] == first["r2_reads"] == 0
     day = {"from": yesterday.date().isoformat(), "to": yesterday.date().isoformat()}
     assert [one["requests"] for one in alice.result("GET", USAGE, params=day)] == [1]

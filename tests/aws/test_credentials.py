@@ -61,6 +61,21 @@ def variables(session: Session, cloud: Cloud) -> dict[str, str]:
     return cloud.live(session.scalars(select(LambdaFunction.name)).one())[1]
 
 
+def test_each_of_two_versions_has_its_own(
+    pushed: None, alice: Tenant, session: Session, cloud: Cloud
+) -> None:
+    one = alice.result("GET", f"{SCRIPT}/versions")["items"][0]["id"]
+    kept = {"bindings": [{"name": "KV", "type": "inherit"}]}
+    source = "export default { fetch: () => new Response('two') }"
+    two = alice.result("POST", f"{SCRIPT}/versions", **upload_parts(source, **kept))["id"]
+    shares = [{"version_id": one, "percentage": 60}, {"version_id": two, "percentage": 40}]
+    alice.result("POST", f"{SCRIPT}/deployments", json={"versions": shares})
+    settle(session)
+    found = session.scalars(select(FunctionCredential)).all()
+    assert {one.version_id for one in found} == {one, two}
+    assert [one.replaced_at for one in found] == [None, None]
+
+
 def ask(tenant: Tenant, secret: str, what: str) -> Any:
     """As the adapter does."""
     method, path = what.split()

@@ -289,7 +289,7 @@ def test_every_node_hears_of_the_function_and_that_it_is_gone(
 def test_traffic_is_shifted_step_by_step(
     deployed: Rollout, alice: Tenant, session: Session, cloud: Cloud, target: LambdaTarget
 ) -> None:
-    """What a gradual deployment would ask of a target; nodes cannot split yet, so REST refuses one."""
+    """Whatever the steps: the alias has the weights, and the same step again changes nothing."""
     with transaction() as reading:
         old = _lambda_push(reading, deployed.id).slot["versions"][0]
     alice.result("PUT", SCRIPT, **upload_parts(SECOND))
@@ -313,6 +313,55 @@ def test_traffic_is_shifted_step_by_step(
 
 
 SECOND = "export default { fetch() { return new Response('2') } }"
+
+
+def test_a_gradual_deployment_over_rest(
+    deployed: Rollout, alice: Tenant, session: Session, cloud: Cloud, target: LambdaTarget
+) -> None:
+    push(deployed.id)
+    (one,) = [found["id"] for found in alice.result("GET", f"{SCRIPT}/versions")["items"]]
+    two = alice.result("POST", f"{SCRIPT}/versions", **upload_parts(SECOND))["id"]
+    name = function(session).name
+
+    def step(*shares: tuple[str, int]) -> tuple[str, dict[str, float]]:
+        """Which published version the alias leads to, and the weights of others."""
+        named = [{"version_id": version, "percentage": share} for version, share in shares]
+        alice.result("POST", f"{SCRIPT}/deployments", json={"versions": named})
+        cloud.calls.clear()
+        push(rollout(session).id)
+        assert (rollout(session).state, rollout(session).reason) == ("acknowledged", "")
+        alias = seen(target).get_alias(FunctionName=name, Name="live")
+        return alias["FunctionVersion"], alias["RoutingConfig"]["AdditionalVersionWeights"]
+
+    assert step((two, 10), (one, 90)) == ("1", {"2": 0.1})
+    look()
+    assert function(session).drift == "", "nothing differs from what was pushed"
+    assert step((one, 0), (two, 100)) == ("2", {})
+    assert cloud.changes() == ["UpdateAlias"]
+    look()
+    assert function(session).drift == ""
+    assert step((one, 50), (two, 50)) == ("2", {"1": 0.5})
+    assert cloud.changes() == ["UpdateAlias"]
+    assert step((one, 100)) == ("1", {}), "rolled back"
+    assert cloud.changes() == ["UpdateAlias"], "and nothing was uploaded"
+
+
+def test_one_of_two_versions_that_cannot_run_there_is_named(
+    alice: Tenant, target: LambdaTarget, session: Session
+) -> None:
+    alice.result("PUT", SCRIPT, **upload_parts())
+    source = "export default { fetch() { return new HTMLRewriter().transform(new Response('')) } }"
+    one = alice.result("GET", f"{SCRIPT}/versions")["items"][0]["id"]
+    two = alice.result("POST", f"{SCRIPT}/versions", **upload_parts(source))["id"]
+    shares = [{"version_id": one, "percentage": 90}, {"version_id": two, "percentage": 10}]
+    alice.result("POST", f"{SCRIPT}/deployments", json={"versions": shares})
+    report = alice.result("GET", f"{SCRIPT}/skerry-targets")
+    verdicts = {(line["kind"], line["name"]): line["verdict"] for line in report["lines"]}
+    assert verdicts["API", "HTMLRewriter"] == "impossible"
+    assert len(verdicts) == len(report["lines"]), "each thing once"
+    refused = alice.refusal("PUT", f"{SCRIPT}/skerry-targets/{target.id}")
+    assert "Version 2 cannot run on AWS Lambda" in refused[2]
+    assert session.scalars(select(Rollout)).all() == []
 
 
 def test_what_an_invocation_printed_is_found_in_the_logs(

@@ -57,9 +57,10 @@ LOOKED_AT = {
     "/workflows/{name}": ["workflows-empty", "workflows-instances", "workflows-refused"],
     "/workflows/{name}/delete": ["workflows-delete"],
     "/workflows/{name}/instances/{instance_id}": ["workflows-instance", "workflows-terminated"],
-    "/workers/{name}": ["overview", "overview-off", "created"],
+    "/workers/{name}": ["overview", "overview-off", "overview-split", "created"],
     "/workers/{name}/delete": ["delete-refused"],
-    "/workers/{name}/deployments": ["deployments"],
+    "/workers/{name}/deployments": ["deployments", "deployments-split"],
+    "/workers/{name}/deployments/new": ["deploy-share", "deploy-share-refused"],
     "/workers/{name}/edit": ["editor", "editor-preview", "editor-changes", "editor-logged-out"],
     "/workers/{name}/logs": ["logs"],
     "/workers/{name}/logs/on/{target_id}": ["function-logs"],
@@ -69,8 +70,8 @@ LOOKED_AT = {
     "/workers/{name}/targets": ["worker-targets"],
     "/workers/{name}/variables/edit": ["variable-edit"],
     "/workers/{name}/variables/new": ["variable-new", "variable-refused"],
-    "/workers/{name}/versions": ["versions"],
-    "/workers/{name}/versions/{version_id}": ["version"],
+    "/workers/{name}/versions": ["versions", "versions-split"],
+    "/workers/{name}/versions/{version_id}": ["version", "version-split"],
 }
 # Answers that are no page: a redirect, a download, a part of a page, or nothing at all.
 NO_PAGES = {

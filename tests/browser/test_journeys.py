@@ -100,6 +100,47 @@ def test_rolling_back(page: Page, ada: Eye, platform: Platform) -> None:
     ada.look(page, "version")
 
 
+def test_a_version_comes_step_by_step(page: Page, ada: Eye, platform: Platform) -> None:
+    page.goto("/workers")
+    create(page, "Hello World", "in-steps")
+    source = "export default { fetch() { return new Response('The next one') } }"
+    path = "workers/scripts/in-steps/versions"
+    made = platform.api.result("POST", path, **upload_parts(source))
+    page.goto("/workers/in-steps/versions")
+    page.get_by_role("link", name="Share the requests with version 2").click()
+    expect(page.get_by_role("heading", name="Deploy version 2")).to_be_visible()
+    share = page.get_by_label("Percent of the requests")
+    expect(share).to_have_value("10")
+    page.get_by_role("link", name="50 %").click()
+    expect(share).to_have_value("50")
+    ada.look(page, "deploy-share")
+    share.fill("1000")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(share).to_have_value("1000")
+    ada.look(page, "deploy-share-refused")
+    share.fill("40")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("Sending 60 % to version 1 and 40 % to version 2.")).to_be_visible()
+    expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
+    hostname = platform.hostname("in-steps")
+    assert {platform.get(hostname).text for _ in range(40)} == {"Hello World!", "The next one"}
+    ada.look(page, "deployments-split")
+    page.goto("/workers/in-steps")
+    expect(page.get_by_text("60 %").first).to_be_visible()
+    ada.look(page, "overview-split")
+    page.goto("/workers/in-steps/versions")
+    ada.look(page, "versions-split")
+    page.goto(f"/workers/in-steps/versions/{made['id']}")
+    ada.look(page, "version-split")
+    page.goto("/workers/in-steps/settings")
+    ada.look(page, "settings-split")
+    page.goto("/workers/in-steps/deployments")
+    page.get_by_role("button", name="Deploy version 2 at 100 %").click()
+    expect(page.get_by_text("Live on 1 node", exact=True)).to_be_visible()
+    assert {platform.get(hostname).text for _ in range(10)} == {"The next one"}
+
+
 def test_a_live_url_is_switched_off_and_on(page: Page, ada: Eye, platform: Platform) -> None:
     page.goto("/workers")
     create(page, "Hello World", "switched")

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.edge.nodes import free_port
-from tests.platform import ROOT
+from tests.platform import NO_TLS, ROOT
 from tests.wrangler.conftest import (
     WRANGLERS,
     Project,
@@ -87,7 +87,13 @@ def _asking(address: str, own: dict[str, str]) -> Callable[..., httpx2.Response]
     def ask(method: str, path: str, **arguments: Any) -> httpx2.Response:
         headers = {**own, **arguments.pop("headers", {})}
         return httpx2.request(
-            method, address + path, headers=headers, trust_env=False, timeout=20, **arguments
+            method,
+            address + path,
+            headers=headers,
+            trust_env=False,
+            verify=NO_TLS,
+            timeout=20,
+            **arguments,
         )
 
     return ask
@@ -128,7 +134,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], project: Project) -> None
     while time.monotonic() < deadline:
         assert process.poll() is None, said.read_text()
         try:
-            httpx2.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=20)
+            httpx2.get(f"http://127.0.0.1:{port}/", trust_env=False, verify=NO_TLS, timeout=20)
         except httpx2.TransportError:
             time.sleep(0.2)
         else:

@@ -13,6 +13,7 @@ from api.accounts.models import Account
 from api.clock import now
 from api.deployments import rollouts
 from api.deployments.models import Rollout
+from api.invocations.ingestion import count_losses
 from api.nodes import service
 from api.nodes.models import Node
 from dashboard import nodes as words
@@ -128,6 +129,19 @@ def test_one_node(ada: TestClient, join: Callable[..., Node]) -> None:
     assert "0 of 0" in page
     assert "It serves from its own disk" in page
     assert "is away" not in page
+
+
+def test_what_a_node_lost_is_told_with_its_reason(
+    ada: TestClient, session: Session, join: Callable[..., Node]
+) -> None:
+    node = join("edge-1")
+    assert "<dt>Records lost</dt><dd>None</dd>" in ada.get(f"/nodes/{node.id}").text
+    count_losses(session, node.id, {"front": 1234, "log_spool": 5, "later": 6})
+    session.commit()
+    page = ada.get(f"/nodes/{node.id}").text
+    assert re.search(r"1,234 .*two threads of the front wanted to write at once", page)
+    assert re.search(r"5 .*stored logs: the control plane was away", page)
+    assert re.search(r"6 .*\(later;", page)
 
 
 def test_a_node_that_is_away_says_what_goes_on_and_what_to_do(

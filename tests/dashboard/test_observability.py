@@ -249,6 +249,8 @@ def test_usage_is_shown_and_taken_along(ada: TestClient, session: Session, shop:
     session.execute(insert(measures).values({**shared, "cpu_ms": 77, "memory_bytes": 1}))
     stored = {"script_id": shop, "node_id": "n", "day": now().date(), "kind": "r2"}
     session.execute(insert(operations).values({**stored, "reads": 4321, "writes": 8}))
+    of_objects = {**stored, "kind": "durable_objects", "reads": 65, "writes": 87}
+    session.execute(insert(operations).values(of_objects))
     session.commit()
     page = ada.get("/usage").text
     for words in (
@@ -257,6 +259,7 @@ def test_usage_is_shown_and_taken_along(ada: TestClient, session: Session, shop:
         "9,000 ms",
         "2.0 MB",
         "4,321 / 8",
+        "65 / 87",
         "Storage is what Workers did",
     ):
         assert words in page

@@ -48,6 +48,8 @@ class Bundle:
     """What of it is stored, as the control plane sends it."""
     scaling: Json | None = None
     """Of the script, as the control plane sends it."""
+    number: int | None = None
+    """Which version of its script; the deployment's generation unless it is said."""
 
     def all_modules(self) -> list[tuple[str, str, bytes]]:
         listed = [(self.main_module, "esm", self.source), *self.modules]
@@ -108,18 +110,28 @@ def host_of(name: str) -> str:
     return f"{name}.dev.localhost"
 
 
-def slot(name: str, generation: int, bundle: Bundle | None, hostnames: list[str] | None) -> Json:
+Beside = tuple[Bundle, float]
+"""Another version of the script, and the percentage of its visitors that it gets."""
+
+
+def slot(
+    name: str,
+    generation: int,
+    bundle: Bundle | None,
+    hostnames: list[str] | None,
+    beside: Beside | None = None,
+) -> Json:
     """One slot; no bundle means withdrawn."""
-    versions: list[Json] = []
-    if bundle:
-        versions = [
-            {
-                "version_id": bundle.version_id,
-                "number": generation,
-                "percentage": 100,
-                "spec": bundle.spec(),
-            }
-        ]
+    shares: list[Beside] = [(bundle, 100 - beside[1] if beside else 100)] if bundle else []
+    versions: list[Json] = [
+        {
+            "version_id": one.version_id,
+            "number": generation if one.number is None else one.number,
+            "percentage": percentage,
+            "spec": one.spec(),
+        }
+        for one, percentage in [*shares, *([beside] if beside else [])]
+    ]
     return {
         "scaling": bundle.scaling if bundle else None,
         "script_id": hashlib.md5(name.encode()).hexdigest(),  # noqa: S324 a stable id, no secret

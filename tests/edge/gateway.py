@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.edge.bundles import Bundle, Json, base64_files, slot
+from tests.edge.bundles import Beside, Bundle, Json, base64_files, slot
 
 NAME = "skerry-control"
 
@@ -185,13 +185,14 @@ class Gateway:
         bundle: Bundle | None,
         hostnames: list[str] | None = None,
         function: Json | None = None,
+        beside: Beside | None = None,
     ) -> Json:
         """Record a new desired state for one script on one node; sends nothing."""
         node.generation += 1
-        decided = {**slot(name, node.generation, bundle, hostnames), "function": function}
+        decided = {**slot(name, node.generation, bundle, hostnames, beside), "function": function}
         node.slots[str(decided["script_id"])] = decided
-        if bundle:
-            self.files |= bundle.files()
+        for one in (bundle, beside[0] if beside else None):
+            self.files |= one.files() if one else {}
         return decided
 
     def push(self, node: EnrolledNode, *slots: Json, files: dict[str, bytes] | None = None) -> Json:

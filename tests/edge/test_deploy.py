@@ -73,9 +73,9 @@ def test_a_first_version_that_does_not_start_answers_503(node: TestNode) -> None
 def test_specs_this_node_cannot_run_fail_with_their_reason(node: TestNode) -> None:
     unknown = Bundle(answering("x"), bindings=[{"name": "KV", "type": "vectorize"}])
     assert 'Binding "KV"' in str(node.deploy("unsupported", unknown)["reason"])
-    two = node.gateway.decide(node.enrolled, "unsupported", Bundle(answering("x")))
-    two["versions"] = [*two["versions"], *two["versions"]]  # type: ignore[misc]
-    assert "split traffic" in str(node.gateway.push(node.enrolled, two)["slots"])
+    three = node.gateway.decide(node.enrolled, "unsupported", Bundle(answering("x")))
+    three["versions"] = [*three["versions"]] * 3  # type: ignore[misc]
+    assert "split traffic" in str(node.gateway.push(node.enrolled, three)["slots"])
 
 
 def test_a_withdrawn_script_leaves_nothing_behind(node: TestNode) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.paths import NodePaths
-from tests.edge.bundles import Bundle, Json, host_of
+from tests.edge.bundles import Bundle, Json, answering, host_of
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
 from tests.edge.test_objects import connected, ledger, namespace
@@ -97,6 +97,16 @@ def test_the_home_believes_what_the_front_says_and_the_visitor_may_not(
     (one,) = recorded()
     assert (one["path"], one["outcome"]) == ("/where", "ok")
     assert not other.enrolled.requests()
+
+
+def test_the_home_divides_visitors_between_two_versions(node: TestNode, other: TestNode) -> None:
+    versions = [Bundle(answering(text), number=number) for number, text in enumerate(("a", "b"), 1)]
+    assert node.deploy("divided", versions[0], beside=(versions[1], 50))["state"] == "live"
+    forward(other, node, "divided")
+    keys = [{"Cloudflare-Workers-Version-Key": str(number)} for number in range(20)]
+    seen = [other.visit("divided", headers=key).text for key in keys]
+    assert set(seen) == {"a", "b"}
+    assert seen == [node.visit("divided", headers=key).text for key in keys]
 
 
 def test_who_is_no_node_does_not_come_in(node: TestNode, other: TestNode) -> None:

@@ -16,6 +16,7 @@ from edge.agent.records.spool import Spool
 from tests.edge.bundles import Bundle, Json, answering, host_of
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
+from tests.edge.visitors import wrk
 
 pytestmark = pytest.mark.edge
 
@@ -131,6 +132,25 @@ def test_nothing_is_recorded_of_hostnames_nobody_has(node: TestNode) -> None:
     node.visit("seen", "/after-scan")
     _record(node, "/after-scan")
     assert "/scan" not in {one["path"] for one in node.enrolled.requests()}
+
+
+def test_what_the_front_cannot_write_is_counted(node: TestNode) -> None:
+    """Threads of the front that write at once collide, and the line of one is gone."""
+
+    def known() -> int:
+        batches = list(node.enrolled.batches.values())
+        lost = [batch["lost"].get("front", 0) for batch in batches]  # type: ignore[attr-defined]
+        return len(node.enrolled.requests()) + sum(lost)  # type: ignore[arg-type]
+
+    time.sleep(3)  # what others asked for is told by then
+    before = known()
+    with wrk(node, "seen") as answers:
+        time.sleep(5)
+    assert answers[0] > 100
+    until(lambda: known() - before >= answers[0], 30, "each is recorded, or counted as lost")
+    time.sleep(3)
+    # What was on its way when they left is a record, too.
+    assert known() - before <= answers[0] + 16
 
 
 def test_the_processes_are_metered(node: TestNode, script: Bundle) -> None:

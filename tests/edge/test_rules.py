@@ -6,10 +6,10 @@ import pytest
 
 from edge.agent.bundles import Bundles, DigestError
 from edge.agent.cells.guard import LONGEST_DELAY_SECONDS, delay
-from edge.agent.deployer import hosts
 from edge.agent.desired import DesiredSlot, Version
 from edge.agent.front.template import slots_text
 from edge.agent.intake import Intake, advance
+from edge.agent.routing import hosts
 from edge.agent.sealing import Seal
 from edge.agent.settings import SettingsError, read_settings
 from edge.agent.state import Slot, SlotState, State

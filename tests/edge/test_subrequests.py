@@ -21,6 +21,8 @@ import { DurableObject } from "cloudflare:workers";
 
 export class Counter extends DurableObject {
   add(number) { return number + 1; }
+  get step() { return 1; }
+  parts() { return { first: (word) => word.length }; }
   async fetch(request) {
     await this.env.KV.get("of the object");
     return new Response("counted");
@@ -54,6 +56,18 @@ export default {
     const to = searchParams.get("to");
     await ways[pathname](to, env, request, ctx);
     return new Response(DONE);
+  },
+};
+"""
+# Calls what the script above has.
+CALLS = """
+export default {
+  async fetch(request, env) {
+    const stub = env.OF_ANOTHER.getByName("a-secret-name");
+    const answer = [await stub.add(1), await stub.step, (await stub.fetch(request)).status];
+    await stub.missing().catch(() => {});
+    using parts = await stub.parts();
+    return Response.json([...answer, await parts.first("a-secret-argument")]);
   },
 };
 """
@@ -157,3 +171,28 @@ def test_the_first_fifty_are_listed_and_the_rest_is_counted(node: TestNode, host
 def test_none_is_a_number_too(node: TestNode, host: str) -> None:
     node.visit("asks", f"/none?to=http://{host}")
     assert _stored(node, "/none")["subrequests"] == {"count": 0, "listed": []}
+
+
+def test_calls_of_another_workers_object_are_told_as_they_were_written(node: TestNode) -> None:
+    binding: Json = {
+        "name": "OF_ANOTHER",
+        "type": "durable_object_namespace",
+        "class_name": "Counter",
+        "script": "asks",
+        "namespace_id": "c" * 32,
+    }
+    bundle = Bundle(
+        CALLS, compatibility_date="2026-11-01", bindings=[binding], observability=EVERYTHING
+    )
+    assert node.deploy("calls", bundle)["state"] == "live"
+    assert node.visit("calls", "/across").json() == [2, 1, 200, 17]
+    said = _stored(node, "/across")["subrequests"]
+    told = [(one["kind"], one["target"], one["method"]) for one in said["listed"]]  # type: ignore[index]
+    assert told == [
+        ("durable_object_subrequest", "OF_ANOTHER", "add"),
+        ("durable_object_subrequest", "OF_ANOTHER", "step"),
+        ("fetch", "calls.dev.localhost/across", "GET"),
+        ("durable_object_subrequest", "OF_ANOTHER", "missing"),
+        ("durable_object_subrequest", "OF_ANOTHER", "parts"),
+    ]
+    assert "a-secret" not in str(said)

@@ -107,6 +107,20 @@ def test_a_tailed_script_tells_everything_and_is_left_alone_afterwards(
     assert not [one for one in _events(node, "talks") if "/unseen" in str(one)]
 
 
+def test_both_versions_of_a_script_tell(node: TestNode, tailed: set[str]) -> None:
+    old, new = Bundle(TALKS, number=1), Bundle(TALKS, number=2)
+    node.deploy("both", old, beside=(new, 50))
+    before = _pids(node, old) | _pids(node, new)
+    tailed.add(_script_id("both"))
+    for bundle in (old, new):
+        until(lambda: _pids(node, bundle) and not _pids(node, bundle) & before, 20, "another cell")  # noqa: B023
+        asked = {"Cloudflare-Workers-Version-Overrides": f'both="{bundle.version_id}"'}
+        node.visit("both", f"/{bundle.number}", headers=asked)
+        assert _event(node, "both", f"/{bundle.number}")["logs"], "its cell told it"
+    shown = {one["version_id"] for one in node.enrolled.shown if one.get("event")}
+    assert {old.version_id, new.version_id} <= shown
+
+
 def test_what_a_killed_cell_cannot_tell_comes_from_the_front(
     node: TestNode, tailed: set[str]
 ) -> None:

@@ -182,10 +182,12 @@ class Instance:
             reasons[:] = [self.unsettled()]
             return reasons == [""]
 
-        deadline = time.monotonic() + SECONDS
+        deadline, pause = time.monotonic() + SECONDS, 0.05
         while not settled():
             assert time.monotonic() < deadline, reasons
-            time.sleep(0.05)
+            # Each look is three requests, four sessions and every process of the machine: it would delay what it waits for.
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.4)
 
     def unsettled(self) -> str:
         """Why this is not a state that lasts; "" when every node runs what the API says."""

@@ -15,6 +15,7 @@ import httpx2
 from edge import proc
 from launcher import processes
 from launcher.paths import ROOT
+from tests.platform import NO_TLS
 
 # A first start on a busy machine with two cores takes half a minute.
 START_SECONDS = 240
@@ -94,6 +95,7 @@ class Platform:
             headers={"Authorization": f"Bearer {env['CLOUDFLARE_API_TOKEN']}"},
             timeout=60,
             trust_env=False,
+            verify=NO_TLS,
         ) as client:
             done = client.request(method, account + path, **arguments)
         assert done.status_code in (200, 201), done.text
@@ -106,6 +108,7 @@ class Platform:
             headers={"Sec-Fetch-Site": "same-origin"},
             timeout=30,
             trust_env=False,
+            verify=NO_TLS,
         )
 
     def answer(self, name: str, port: int | None = None) -> str:
@@ -116,13 +119,14 @@ class Platform:
             headers={"Host": f"{name}.dev.localhost"},
             timeout=10,
             trust_env=False,
+            verify=NO_TLS,
         )
         return f"{reply.status_code} {reply.text}"
 
     def healthy(self) -> bool:
         try:
             url = f"http://127.0.0.1:{self.ports()['control']}/healthz"
-            return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
+            return httpx2.get(url, timeout=5, trust_env=False, verify=NO_TLS).status_code == 200
         except httpx2.HTTPError:
             return False
 

@@ -12,8 +12,11 @@ from launcher.paths import ROOT
 
 # The processes of an instance, and what they load by name at run time.
 PROGRAMS = (
-    "launcher.control", "launcher.preparation", "worker.app", "edge.agent.__main__", "edge.keeper", "edge.check",
+    "launcher.control", "launcher.preparation", "worker.app", "worker.clock", "edge.agent.__main__", "edge.keeper",
+    "edge.check",
     "celery.apps.worker", "celery.apps.beat", "kombu.transport.redis", "psycopg", "gallery.build",
+    "api.analytics.sql", "boto3", "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
 )  # fmt: skip
 
 

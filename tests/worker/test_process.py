@@ -48,14 +48,16 @@ def agent(account: Account, tmp_path: Path) -> Iterator[Agent]:
 
 
 @contextmanager
-def _process(committed: Engine, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    committed: Engine, *arguments: str, application: str = "worker.app"
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         "DATABASE_URL": committed.url.render_as_string(hide_password=False),
         "SKERRY_PUSH_LOST_AFTER_SECONDS": "2",
         "SKERRY_SWEEP_EVERY_SECONDS": "1",
     }
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", *arguments]
+    command = [sys.executable, "-m", "celery", "-A", application, *arguments]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -70,6 +72,11 @@ def _process(committed: Engine, *arguments: str) -> Iterator[subprocess.Popen[by
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _beat(committed: Engine, folder: Path):  # type: ignore[no-untyped-def]
+    arguments = ("beat", "-s", str(folder / "beat"), "--loglevel=INFO")
+    return _process(committed, *arguments, application="worker.clock")
 
 
 def _worker(committed: Engine):  # type: ignore[no-untyped-def]
@@ -121,7 +128,7 @@ def test_the_health_page_hears_of_the_worker_and_the_sweep(
 
     assert not health.worker_answers()
     assert not swept()
-    beat = _process(committed, "beat", "-s", str(tmp_path / "beat"), "--loglevel=INFO")
+    beat = _beat(committed, tmp_path)
     with beat, _worker(committed):
         _eventually(health.worker_answers)
         _eventually(swept)
@@ -152,7 +159,7 @@ def test_a_kill_in_the_middle_of_a_push_is_swept_up(
         process.wait()
     assert _state(deployment) == ("pending", {"sent"})
     agent.delay_seconds = 0
-    beat = _process(committed, "beat", "-s", str(tmp_path / "beat"), "--loglevel=INFO")
+    beat = _beat(committed, tmp_path)
     with beat, _worker(committed):
         _eventually(lambda: _state(deployment) == DONE)
 
@@ -162,6 +169,6 @@ def test_a_lost_message_only_delays(
 ) -> None:
     deployment = _deploy(account)
     broker.flushdb()
-    beat = _process(committed, "beat", "-s", str(tmp_path / "beat"), "--loglevel=INFO")
+    beat = _beat(committed, tmp_path)
     with beat, _worker(committed):
         _eventually(lambda: _state(deployment) == DONE)

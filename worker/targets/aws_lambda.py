@@ -87,7 +87,8 @@ def _place(push: LambdaPush) -> None:
     numbers = {package.version_id: function.published(package) for package in packages}
     for package in packages:
         function.probe(numbers[package.version_id], package)
-    function.shift({numbers[one.version_id]: one.percentage for one in packages})
+    # One with 0 % is there, so that a later share needs no upload; nobody can ask a function for it.
+    function.shift({numbers[one.version_id]: one.percentage for one in packages if one.percentage})
     url = function.reach()
     function.keep_logs()
     function.prune(set(numbers.values()))
@@ -348,7 +349,11 @@ class Function:
             return ["The function has lost Skerry's tag: Skerry leaves it alone now."]
         if alias is None:
             return ["The alias live is gone."]
-        wanted = {self._number_of(package): package.percentage for package in packages}
+        wanted = {
+            self._number_of(package): package.percentage
+            for package in packages
+            if package.percentage
+        }
         found = []
         if _shares(alias) != wanted:
             found.append("The alias live leads to other versions or shares.")

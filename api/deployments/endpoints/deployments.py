@@ -45,12 +45,13 @@ def create_deployment(
     body: DeploymentIn,
     force: Annotated[bool, Query(description="wrangler sends it on a rollback.")] = False,
 ) -> dict[str, Any]:
-    """Send all traffic to one version: a promotion, or a rollback to an older one."""
+    """Send all traffic to one version, or divide it between two: a promotion, or a rollback to an older
+    version. Percentages are whole and add up to 100; a version with 0 is asked by who names it."""
     del force
     deployment = flows.deploy_version(
         actor.account_id,
         name,
-        {share.version_id: share.percentage for share in body.versions},
+        [(share.version_id, share.percentage) for share in body.versions],
         message=(body.annotations.get("workers/message") or "")[:1000],
         triggered_by=(body.annotations.get("workers/triggered_by") or "promotion")[:100],
         by=actor,

@@ -16,7 +16,7 @@ from edge.agent.calls import Calls
 from edge.agent.cells.cell import Cell, CellKilledError, CellPaths, StartError, build_digest
 from edge.agent.cells.confinement import Confinement, Mount, Reaches
 from edge.agent.cells.limits import Limits
-from edge.agent.desired import Version
+from edge.agent.desired import Version, script_of
 from edge.agent.doors import Doors
 from edge.agent.observability import observed, without
 from edge.agent.processes import Process
@@ -97,9 +97,10 @@ class Fleet:
         # A start is 27 ms of CPU; more at once than this only makes all of them late.
         self._starts = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 
-    def serving(self, script_id: str) -> list[Cell]:
-        """Every cell that takes new requests of a script: all of one version, oldest first."""
-        return list(self._serving.get(script_id, ()))
+    def serving(self, slot_id: str) -> list[Cell]:
+        """Every cell that takes new requests of a slot: all of one version, oldest first. The slot of
+        a script's id has the version that most visitors get."""
+        return list(self._serving.get(slot_id, ()))
 
     def all(self) -> list[Cell]:
         serving = [cell for cells in self._serving.values() for cell in cells]
@@ -109,14 +110,14 @@ class Fleet:
         """Whether any cell still finishes what it has begun."""
         return bool(self._retiring)
 
-    def owns_storage(self, script_id: str) -> bool:
+    def owns_storage(self, slot_id: str) -> bool:
         """Whether only one cell of it may run at a time, and it is exchanged for a deploy only."""
-        slot = self._state.slot(script_id)
+        slot = self._state.slot(slot_id)
         return slot is not None and slot.live is not None and bool(slot.live.owned)
 
-    def observed(self, script_id: str) -> bool:
+    def observed(self, slot_id: str) -> bool:
         """Whether what it does is stored: then its cells tell it, whoever looks."""
-        slot = self._state.slot(script_id)
+        slot = self._state.slot(slot_id)
         return slot is not None and slot.live is not None and observed(slot.live) is not None
 
     def known(self, name: str) -> Cell | None:
@@ -164,11 +165,11 @@ class Fleet:
                     await self.calls.listen(cell)
         return any(self.calls.lacks(cell) for cell in self.serving(script_id))
 
-    async def create(self, script_id: str, number: int, version: Version) -> Cell:
+    async def create(self, slot_id: str, number: int, version: Version) -> Cell:
         """A new cell that answers its probe and has no visitor yet. Raises StartError, and then
         nothing of it is left."""
-        build = await self._build(script_id, version)
-        cell = await self.create_idle(script_id, number, version)
+        build = await self._build(script_of(slot_id), version)
+        cell = await self.create_idle(slot_id, number, version)
         try:
             await self._run_to_probe(cell, version, build)
         except StartError:
@@ -176,10 +177,10 @@ class Fleet:
             raise
         return cell
 
-    async def create_idle(self, script_id: str, number: int, version: Version) -> Cell:
+    async def create_idle(self, slot_id: str, number: int, version: Version) -> Cell:
         """A new cell that its first visitor starts. Raises StartError."""
         record = self._state.add_cell(
-            script_id, version.version_id, self._digest(script_id, version), number
+            slot_id, version.version_id, self._digest(script_of(slot_id), version), number
         )
         try:
             return await self.open(record, version)
@@ -236,7 +237,7 @@ class Fleet:
 
     def _cpu_ms(self, record: CellRecord) -> int | None:
         """What the version of a recorded cell asks for, as far as the node still knows that version."""
-        slot = self._state.slot(record.script_id)
+        slot = self._state.slot(record.slot_id)
         known = [slot.live, *slot.desired.versions] if slot else []
         specs = [one.spec for one in known if one and one.version_id == record.version_id]
         found = specs[0].get("cpu_ms") if specs and isinstance(specs[0], dict) else None
@@ -271,7 +272,7 @@ class Fleet:
 
     def serve(self, cell: Cell) -> None:
         """From now on this cell serves its script, beside those that do already."""
-        self._serving.setdefault(cell.record.script_id, []).append(cell)
+        self._serving.setdefault(cell.record.slot_id, []).append(cell)
         if cell.running:
             self._warm[cell.record.id] = cell
 
@@ -279,22 +280,32 @@ class Fleet:
         """It serves nobody new; whoever drains it calls `remove` in the end."""
         cell.retire()
         self._retiring[cell.record.id] = cell
-        others = [one for one in self.serving(cell.record.script_id) if one is not cell]
+        others = [one for one in self.serving(cell.record.slot_id) if one is not cell]
         if others:
-            self._serving[cell.record.script_id] = others
+            self._serving[cell.record.slot_id] = others
         else:
-            self._serving.pop(cell.record.script_id, None)
+            self._serving.pop(cell.record.slot_id, None)
 
-    def end_oldest(self, script_id: str) -> None:
-        """End those cells of a script that have been exchanged so often since that its callers would
+    def swap(self, one: str, other: str) -> None:
+        """Each of two slots has the other's cells from now on, as `State.swap` has written."""
+        to = {one: other, other: one}
+        for cell in self.all():
+            if slot_id := to.get(cell.record.slot_id):
+                cell.recast(replace(cell.record, slot_id=slot_id))
+        self._serving = {
+            to.get(slot_id, slot_id): cells for slot_id, cells in self._serving.items()
+        }
+
+    def end_oldest(self, slot_id: str) -> None:
+        """End those cells of a slot that have been exchanged so often since that its callers would
         come back to their connections to them, with the next exchange: by then they know of the end."""
-        old = [one for one in self._retiring.values() if one.record.script_id == script_id]
+        old = [one for one in self._retiring.values() if one.record.slot_id == slot_id]
         called = sorted(
             (one for one in old if one.running and one.passed_sockets),
             key=lambda one: one.record.id,
         )
         for cell in called[: -(TURNS - 2)]:
-            log.warning("calls_cut", cell=cell.name, script_id=script_id)
+            log.warning("calls_cut", cell=cell.name, script_id=cell.record.script_id)
             cell.close()
             cell.rest()
 
@@ -345,7 +356,7 @@ class Fleet:
                 )
             except (KeeperError, OSError) as error:
                 raise StartError(f"The node cannot start a process: {error}") from error
-            if cell.retired() or cell in self.serving(cell.record.script_id):
+            if cell.retired() or cell in self.serving(cell.record.slot_id):
                 self._warm[cell.record.id] = cell
             self._state.save_process(cell.record, process.identity)
             await cell.answers(process, build.service, self._settings.start_seconds)

@@ -39,7 +39,9 @@ class Table:
     servers: dict[int, dict[str, Path]] = field(default_factory=dict)
     """Socket by cell name by slot number: the cells that take new requests."""
     hosts: dict[str, str] = field(default_factory=dict)
-    """The backend by hostname, see `deployer.hosts`."""
+    """The backend by hostname, see `routing.hosts`."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """How the visitors of two versions are divided, see `routing.split_texts`."""
     homes: dict[str, str] = field(default_factory=dict)
     """Address and port of the other nodes' doors, with a slash between, by the node's id."""
     held: set[str] = field(default_factory=set)
@@ -72,6 +74,7 @@ class Front:
         self,
         servers: dict[int, dict[str, Path]],
         hosts: dict[str, str],
+        splits: dict[str, str],
         leaving: set[str],
         functions: dict[int, str],
     ) -> None:
@@ -79,7 +82,12 @@ class Front:
         are is known from the file: the control plane may be away."""
         homes = _read_map(self._files.homes)
         self._table = Table(
-            servers=servers, hosts=hosts, homes=homes, leaving=leaving, functions=functions
+            servers=servers,
+            hosts=hosts,
+            splits=splits,
+            homes=homes,
+            leaving=leaving,
+            functions=functions,
         )
         self._fallbacks = self._table.fallbacks()
         self._write_slots()
@@ -178,13 +186,17 @@ class Front:
         await self._tell_map(self._files.functions, before, self._fallbacks)
         log.info("front_fell_back", slots=sorted(self._fallbacks))
 
-    async def route(self, hosts: dict[str, str]) -> None:
-        """Make exactly these hostnames lead to these backends."""
+    async def route(self, hosts: dict[str, str], splits: dict[str, str]) -> None:
+        """Make exactly these hostnames lead to these backends and splits."""
         async with self._lock:
             before, self._table.hosts = self._table.hosts, hosts
-            if before != hosts:
+            split, self._table.splits = self._table.splits, splits
+            if (before, split) != (hosts, splits):
                 self._write_maps()
+                # No hostname may lead to a split that is not there, not even for a moment.
+                await self._tell_map(self._files.splits, split, split | splits)
                 await self._tell_map(self._files.hosts, before, hosts)
+                await self._tell_map(self._files.splits, split | splits, splits)
 
     async def know(self, homes: dict[str, str]) -> None:
         """Make exactly these nodes the ones that are forwarded to and accepted at the door."""
@@ -270,6 +282,7 @@ class Front:
 
     def _maps(self) -> tuple[tuple[Path, dict[str, str]], ...]:
         return (
+            (self._files.splits, self._table.splits),
             (self._files.hosts, self._table.hosts),
             (self._files.homes, self._table.homes),
             (self._files.functions, self._fallbacks),

@@ -18,6 +18,10 @@ LOG_FD = "SKERRY_LOG_FD"
 
 # Of the host map's entries that lead to another node, and the backend that goes there.
 HOME_PREFIX, HOMES = "to-", "homes"
+# Of the host map's entries that lead to two versions, and how many parts the visitors are divided into.
+SPLIT_PREFIX, BUCKETS = "split-", 10_000
+# By which visitors keep their version, and ask for one: Cloudflare's names.
+_KEY, _OVERRIDES = "Cloudflare-Workers-Version-Key", "Cloudflare-Workers-Version-Overrides"
 # The backend that leads to functions in a cloud; all others are slots.
 FUNCTIONS = "functions"
 
@@ -82,6 +86,11 @@ class FrontFiles:
     @property
     def hosts(self) -> Path:
         return self.folder / "hosts.map"
+
+    @property
+    def splits(self) -> Path:
+        """How visitors are divided between two versions: see `_split_text`."""
+        return self.folder / "splits.map"
 
     @property
     def homes(self) -> Path:
@@ -203,6 +212,8 @@ frontend front
   http-response del-header {MARKER_HEADER}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
   http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
+{_split_text(files)}
+  http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
   use_backend {HOMES} if {{ var(txn.home) -m found }}
   use_backend {FUNCTIONS} if {{ var(txn.function) -m found }}
   use_backend %[var(txn.slot)]
@@ -264,9 +275,38 @@ frontend door
   http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
   http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
   http-request return status 503 errorfile {word(PAGES / "home_away.http")} if !{{ var(txn.slot) -m found }} or {{ var(txn.slot) -m beg {HOME_PREFIX} }}
+{_split_text(files)}
   http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
   use_backend %[var(txn.slot)]
 """
+
+
+def _split_text(files: FrontFiles) -> str:
+    """Which of two versions answers. The last of a frontend's rules: a script with one version skips
+    them all (`allow` ends the rules of a frontend, not those of the backend).
+
+    An entry of splits.map is newer/threshold/older/script/newer's id/older's id: the slot of the
+    newer version, below which bucket it answers, the slot of the older one, and what a visitor may
+    ask for, a member of a structured dictionary. `req.hdr` goes through all members there are, on
+    however many lines.
+    """
+    newer, older = (
+        f"""'%[var(txn.split),field(4,/)]="%[var(txn.split),field({field},/)]"'"""
+        for field in (5, 6)
+    )
+    asks = f"req.hdr({_OVERRIDES}),field(1,;)"
+    return f"""\
+  http-request allow unless {{ var(txn.slot) -m beg {SPLIT_PREFIX} }}
+  http-request set-var(txn.split) var(txn.slot),map_str({word(files.splits)})
+  http-request set-var(txn.below) var(txn.split),field(2,/),add(0)
+  http-request set-var(txn.bucket) rand({BUCKETS})
+  http-request set-var(txn.bucket) req.fhdr({_KEY}),crc32,mod({BUCKETS}) if {{ req.fhdr({_KEY}),length gt 0 }}
+  http-request set-var(txn.slot) var(txn.split),field(3,/)
+  http-request set-var(txn.slot) var(txn.split),field(1,/) if {{ var(txn.bucket),sub(txn.below) lt 0 }}
+  http-request set-var-fmt(txn.newer) {newer} if {{ req.hdr({_OVERRIDES}) -m found }}
+  http-request set-var-fmt(txn.older) {older} if {{ req.hdr({_OVERRIDES}) -m found }}
+  http-request set-var(txn.slot) var(txn.split),field(1,/) if {{ {asks},strcmp(txn.newer) eq 0 }}
+  http-request set-var(txn.slot) var(txn.split),field(3,/) if {{ {asks},strcmp(txn.older) eq 0 }}"""
 
 
 def slots_text(
@@ -289,6 +329,11 @@ def map_text(entries: Mapping[str, str]) -> str:
 
 def slot_name(number: int) -> str:
     return f"s{number}"
+
+
+def split_name(number: int) -> str:
+    """What stands in the map of hosts for a script with two versions, and in the map of splits."""
+    return f"{SPLIT_PREFIX}{number}"
 
 
 def home_name(node_id: str) -> str:

@@ -13,6 +13,7 @@ from edge.agent.cells.calling import post
 from edge.agent.cells.cell import Cell, StartError
 from edge.agent.queues.delivery import Batch, Deliveries, StoreOfQueues
 from edge.agent.stores.stores import Stores
+from edge.agent.unix_http import transport_to
 from edge.runtime.reach import STORE_HEADER
 
 # What opens all queues of an account; no queue is called so.
@@ -101,7 +102,7 @@ class Following:
 
     async def _follow(self, cell: Cell) -> None:
         """Until the store ends. Whoever connects starts it."""
-        transport = httpx2.AsyncHTTPTransport(uds=str(cell.paths.main))
+        transport = transport_to(cell.paths.main)
         store = StoreOfQueues(cell.paths.main, {STORE_HEADER: self._ticket()})
         headers = {**store.headers, "x-skerry-agent": self._agent}
         self._serial = -1

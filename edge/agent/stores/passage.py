@@ -15,6 +15,7 @@ from edge.agent.cells.cell import StartError
 from edge.agent.stores.owned import KIND as OWNED, Owned, OwnedBusyError
 from edge.agent.stores.stores import Stores
 from edge.agent.stores.travel import Travel
+from edge.agent.unix_http import transport_to
 from edge.agent.workflows import KIND as WORKFLOWS, Workflows
 from edge.runtime.reach import SCRIPT_ID_HEADER, STORE_HEADER
 
@@ -67,7 +68,7 @@ class Passage:
         headers = _passed(request.headers.items())
         headers.append((STORE_HEADER, self._stores.ticket(account_id, kind, name)))
         # A connection of its own: one that is kept would keep the store from resting.
-        transport = httpx2.AsyncHTTPTransport(uds=str(cell.paths.main))
+        transport = transport_to(cell.paths.main)
         client = httpx2.AsyncClient(transport=transport, timeout=ANSWER_SECONDS)
         try:
             asked = client.build_request(

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import structlog
 
+from edge.agent.unix_http import transport_to
 from edge.runtime.reach import STORE_HEADER
 from edge.runtime.stores.config import OBJECTS
 
@@ -31,7 +32,7 @@ async def tell(caches: Iterable[tuple[Path, str]], share_bytes: int) -> None:
 
 
 async def _tell(socket: Path, ticket: str, share_bytes: int) -> None:
-    transport = httpx2.AsyncHTTPTransport(uds=str(socket))
+    transport = transport_to(socket)
     async with httpx2.AsyncClient(transport=transport, timeout=TELL_SECONDS) as client:
         try:
             headers = {STORE_HEADER: ticket}

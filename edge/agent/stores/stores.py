@@ -197,7 +197,7 @@ class Stores:
         digest = self._digest(kind)
         return StoreRecord(
             id=0,
-            script_id=f"{kind} of {account_id}",
+            slot_id=f"{kind} of {account_id}",
             version_id=digest,
             digest=digest,
             slot_number=0,
