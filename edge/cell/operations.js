@@ -9,21 +9,23 @@ const { isArray } = Array;
 const { keys } = Object;
 const { now } = Date;
 const { queueMicrotask, setTimeout } = globalThis;
+const { get: find, set: keep } = WeakMap.prototype;
 const print = console.log.bind(console);
 
 const OPERATIONS = "skerry-operations ";
 const TELL_MS = 1000;
 // An object that was to tell may be reset before it does.
 const LATE_MS = 5000;
-// Cursors whose rows are read off later, when the script has read them.
+// So many cursors of an object are kept, whose rows are read off later, when the script has read them.
 const HELD = 256;
 
 let reads = 0;
 let writes = 0;
-let telling = -Infinity;
 let later = (act) => setTimeout(act, TELL_MS);
-const cursors = new Array(HELD).fill(null);
-let held = 0;
+// Of each object's `sql`: the runtime lets no object touch what another one has open.
+const holders = new WeakMap();
+// Who tells when no cursor is kept.
+const anybody = holder();
 let rowsRead;
 let rowsWritten;
 const watched = { storage: false, transaction: false, kv: false, sql: false };
@@ -52,7 +54,7 @@ function watch(storage) {
     });
   });
   once("kv", () => operations(getPrototypeOf(storage.kv)));
-  once("sql", () => after(getPrototypeOf(storage.sql), "exec", hold));
+  once("sql", () => after(getPrototypeOf(storage.sql), "exec", (sql, _, cursor) => hold(sql, cursor)));
 }
 
 // A class without SQLite has no `sql`, and another class of the script may have it.
@@ -65,11 +67,11 @@ function once(name, act) {
 }
 
 function operations(prototype) {
-  const read = (asked) => { reads += many(asked); };
-  const written = (asked) => { writes += many(asked); };
+  const read = (_, asked) => { reads += many(asked); };
+  const written = (_, asked) => { writes += many(asked); };
   after(prototype, "get", read);
   after(prototype, "list", () => read());
-  after(prototype, "put", (asked) => written(typeof asked === "object" ? keys(asked) : asked));
+  after(prototype, "put", (_, asked) => written(_, typeof asked === "object" ? keys(asked) : asked));
   after(prototype, "delete", written);
   after(prototype, "deleteAll", () => written());
   after(prototype, "getAlarm", () => read());
@@ -81,44 +83,58 @@ function many(asked) {
   return isArray(asked) ? asked.length : 1;
 }
 
+function holder() {
+  // No array: a script may have put a setter where its next element goes.
+  return { __proto__: null, cursors: { __proto__: null }, held: 0, telling: -Infinity };
+}
+
+// Answers who is to tell of it.
 function hold(sql, cursor) {
   if (!rowsRead) {
     const prototype = getPrototypeOf(cursor);
     rowsRead = bound(getOwnPropertyDescriptor(prototype, "rowsRead").get);
     rowsWritten = bound(getOwnPropertyDescriptor(prototype, "rowsWritten").get);
   }
-  if (held === HELD) readOff();
-  cursors[held++] = cursor;
+  let own = apply(find, holders, [sql]);
+  if (!own) {
+    own = holder();
+    apply(keep, holders, [sql, own]);
+  }
+  if (own.held === HELD) readOff(own);
+  own.cursors[own.held++] = cursor;
+  return own;
 }
 
 function bound(getter) {
   return apply(bind, call, [getter]);
 }
 
-function readOff() {
-  while (held > 0) {
-    const cursor = cursors[--held];
-    cursors[held] = null;
-    reads += rowsRead(cursor);
-    writes += rowsWritten(cursor);
+function readOff(own) {
+  while (own.held > 0) {
+    const cursor = own.cursors[--own.held];
+    own.cursors[own.held] = null;
+    try {
+      reads += rowsRead(cursor);
+      writes += rowsWritten(cursor);
+    } catch {} // of an object that was reset
   }
 }
 
-function tellSoon() {
+function tellSoon(own) {
   const at = now();
-  if (at - telling < LATE_MS) return;
-  telling = at;
-  later(tell);
+  if (at - own.telling < LATE_MS) return;
+  own.telling = at;
+  later(() => tell(own));
 }
 
-function tell() {
-  readOff();
-  telling = -Infinity;
+function tell(own) {
+  readOff(own);
+  own.telling = -Infinity;
   if (reads + writes > 0) print(`${OPERATIONS}[${reads},${writes}]`);
   reads = writes = 0;
 }
 
-// `act` hears of each call that did not throw.
+// `act` hears of each call that did not throw, and may answer who tells of it.
 function after(prototype, name, act) {
   replace(prototype, name, (native) => function counted(...args) {
     let found;
@@ -129,8 +145,7 @@ function after(prototype, name, act) {
       captureStackTrace(error, counted);
       throw error;
     }
-    act(args[0], found);
-    tellSoon();
+    tellSoon(act(this, args[0], found) ?? anybody);
     return found;
   });
 }

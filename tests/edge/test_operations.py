@@ -77,6 +77,13 @@ export class Modern extends Base {
     run("SELECT * FROM rows");
     return sums;
   }
+  // Cursors that nobody reads to their end.
+  halves() {
+    const { sql } = this.ctx.storage;
+    sql.exec("CREATE TABLE IF NOT EXISTS halves (number INTEGER)");
+    sql.exec("INSERT INTO halves VALUES (1), (2), (3)");
+    for (let turn = 0; turn < 200; turn++) sql.exec("SELECT * FROM halves").next();
+  }
   nature() {
     const { storage } = this.ctx;
     let stack;
@@ -104,7 +111,7 @@ export default {
     const { pathname, searchParams } = new URL(request.url);
     const method = pathname.slice(1);
     if (method === "old") return env.OLD.get(env.OLD.idFromName("one")).fetch(request);
-    return Response.json((await env.MODERN.getByName("one")[method](searchParams.get("text"))) ?? null);
+    return Response.json((await env.MODERN.getByName(searchParams.get("of") ?? "one")[method](searchParams.get("text"))) ?? null);
   },
 };
 """
@@ -161,6 +168,14 @@ def test_what_objects_read_and_write_is_counted(node: TestNode, way: str) -> Non
     assert "skerry-operations" not in str(stored)
     if way == "told":
         until(lambda: any("rows" in str(one) for one in stored), 15, "its invocations are stored")
+
+
+def test_objects_side_by_side_do_not_disturb_each_other(node: TestNode) -> None:
+    """The runtime lets no object touch what another one has open."""
+    script_id = _deployed(node, "halves")
+    for name in ("first", "second", "third"):
+        assert node.visit("halves", f"/halves?of={name}").json() is None
+    until(lambda: _counted(node, script_id)[0] >= 3 * 200, 15, "what they read is counted")
 
 
 def test_the_script_sees_its_own_classes_and_methods(node: TestNode) -> None:
