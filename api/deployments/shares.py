@@ -67,6 +67,11 @@ def is_split(deployment: Deployment | None) -> bool:
     return deployment is not None and sum(share > 0 for _, share in deployment.shares) > 1
 
 
+def split_words(deployment: Deployment | None) -> str:
+    """Which versions share the requests; empty when one has all of them."""
+    return words(deployment) if deployment is not None and is_split(deployment) else ""
+
+
 def words(deployment: Deployment) -> str:
     """As in `version 4 (90 %) and version 5 (10 %)`."""
     return " and ".join(f"version {one.number} ({share} %)" for one, share in deployment.shares)

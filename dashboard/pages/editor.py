@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from api.db import DB, transaction
-from api.deployments import flows, revisions
+from api.deployments import flows, revisions, service as deployments, shares
 from api.errors import NewerVersion, NotFound, Refused, TooLarge, Unavailable
 from api.scripts import service as scripts
 from api.versions import service as versions
@@ -55,6 +55,8 @@ class Draft:
     newest_seen: int
     """The number of the newest version that the person knows of."""
     request: Form
+    split: str = ""
+    """Which versions share the requests now; empty when one has all of them."""
     complaints: list[Complaint] = field(default_factory=list)
     sent: bool = False
     """Whether it came back from the browser, so that it is stored nowhere."""
@@ -81,7 +83,8 @@ def edit(
             "Deploy it again with wrangler to change them."
         )
     files = files_of(session, base)
-    draft = Draft(base, running, files, script.version_number, Form(_REQUEST))
+    split = shares.split_words(deployments.current(session, script))
+    draft = Draft(base, running, files, script.version_number, Form(_REQUEST), split)
     return _page(request, draft)
 
 
@@ -182,6 +185,7 @@ def _sent_draft(account_id: str, name: str, sent: FormData) -> Draft:
             files=read_files(sent, files_of(session, base)),
             newest_seen=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 9 else 0,
             request=Form(request),
+            split=shares.split_words(deployments.current(session, script)),
             sent=True,
         )
 

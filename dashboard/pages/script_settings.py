@@ -63,7 +63,7 @@ def _page(
         status_code=422 if refused else 200,
         form=Form(),
         version=version,
-        split=_split_words(session, script),
+        split=shares.split_words(deployments.current(session, script)),
         variables=variables_of(version.bindings) if version else [],
         compatibility_form=compatibility_form or _compatibility_form(version),
         limits_form=limits_form or _limits_form(version),
@@ -74,12 +74,6 @@ def _page(
         callers=callers_of(session, script),
         **worker(script),
     )
-
-
-def _split_words(session: Session, script: Script) -> str:
-    """Which versions share the requests, so that no setting of a version can be changed; else nothing."""
-    live = deployments.current(session, script)
-    return shares.words(live) if live is not None and shares.is_split(live) else ""
 
 
 def _form_of(current: scaling.Scaling) -> Form:

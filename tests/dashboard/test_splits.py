@@ -96,6 +96,16 @@ def test_who_gets_the_others_is_another_version_of_the_worker(
     assert ada.get(f"{DEPLOYMENTS}/new?version_id={second}&percentage=101").status_code == 404
 
 
+def test_the_editor_says_what_save_and_deploy_ends(ada: TestClient, two: tuple[str, str]) -> None:
+    one, second = two
+    ends = "Save and deploy sends all of them to what you save."
+    assert ends not in ada.get("/workers/shop/edit").text
+    ada.post(DEPLOYMENTS, data={"version_id": second, "percentage": "10", "rest_id": one})
+    page = ada.get("/workers/shop/edit").text
+    assert "version 1 (90 %) and version 2 (10 %)" in page
+    assert ends in page
+
+
 def test_settings_say_why_they_stay_as_they_are(
     ada: TestClient, session: Session, account: Account, two: tuple[str, str]
 ) -> None:
