@@ -33,8 +33,10 @@ def running_aws() -> Iterator[Cloud]:
 def cloud(running_aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.setattr(settings(), "aws_endpoint_url", running_aws.url)
     monkeypatch.setattr(aws_lambda, "POLL_SECONDS", 0.01)
-    patient = access._CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3}))
-    monkeypatch.setattr(access, "_CONFIG", patient)
+    patient = access._patience().merge(
+        Config(retries={"mode": "standard", "total_max_attempts": 3})
+    )
+    monkeypatch.setattr(access, "_patience", lambda: patient)
     running_aws.calls.clear()
     yield running_aws
     running_aws.denied, running_aws.throttled, running_aws.broken_at = set(), 0, ""

@@ -111,8 +111,8 @@ def test_the_tab_stays_marked_and_logs_that_aws_refuses_are_told(
     session.commit()
     assert address in ada.get("/workers/shop/logs").text
     monkeypatch.setattr(settings(), "aws_endpoint_url", f"http://127.0.0.1:{free_port()}")
-    once = access._CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-    monkeypatch.setattr(access, "_CONFIG", once)
+    once = access._patience().merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    monkeypatch.setattr(access, "_patience", lambda: once)
     page = ada.get(address).text
     assert "AWS could not be reached from the control plane." in page
     assert current.format("logs") in page
