@@ -113,7 +113,7 @@ def test_a_request_is_explained_to_its_account_alone(
 def test_why_one_of_two_versions_answered(
     gateway: TestClient, node: Enrolment, alice: Tenant, script_id: str, share: int, why: str
 ) -> None:
-    batch = _batch(alice, script_id, now() + timedelta(seconds=1))
+    batch = _batch(alice, script_id, now())
     one = batch["requests"][0][COLUMNS.index("version_id")]
     source = "export default { fetch: () => new Response('two') }"
     two = alice.result("POST", "workers/scripts/shop/versions", **upload_parts(source))["id"]
@@ -122,6 +122,7 @@ def test_why_one_of_two_versions_answered(
         {"version_id": two, "percentage": 100 - share},
     ]
     alice.result("POST", "workers/scripts/shop/deployments", json={"versions": shares})
+    batch["requests"][0][COLUMNS.index("at_us")] = round(now().timestamp() * 1e6)
     assert _sent(gateway, node, "batches", batch) == 200
     found = alice.result("GET", f"skerry/rays/{RAY}")["version"]
     assert found["number"] == 1
