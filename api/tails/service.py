@@ -63,7 +63,7 @@ def _key(secret: str) -> str:
     return f"tails:secret:{ids.digest(secret.encode())}"
 
 
-def _id_key(tail_id: str) -> str:
+def id_key(tail_id: str) -> str:
     return f"tails:id:{tail_id}"
 
 
@@ -89,7 +89,7 @@ def create(
             )
         with valkey.pipeline() as steps:
             steps.set(_key(secret), json.dumps(asdict(tail)), ex=int(LIFETIME.total_seconds()))
-            steps.set(_id_key(tail.id), _key(secret), ex=int(LIFETIME.total_seconds()))
+            steps.set(id_key(tail.id), _key(secret), ex=int(LIFETIME.total_seconds()))
             for name, score in prolongation(tail):
                 steps.zadd(name, score)
             steps.publish(CHANGED, script_id)
@@ -106,7 +106,7 @@ def prolongation(tail: Tail) -> list[tuple[str, dict[str, float]]]:
 def of_script(account_id: str, script_id: str) -> list[Tail]:
     """Every tail of a script that has not ended."""
     with _valkey() as valkey:
-        keys = [valkey.get(_id_key(one)) for one in _ids_of(valkey, script_id)]
+        keys = [valkey.get(id_key(one)) for one in _ids_of(valkey, script_id)]
         found = [valkey.get(str(key)) for key in keys if key]
     tails = [Tail(**json.loads(str(text))) for text in found if text]
     return [tail for tail in tails if tail.account_id == account_id]
@@ -121,8 +121,8 @@ def end(account_id: str, script_id: str, tail_id: str) -> None:
 
 
 def remove(valkey: redis.Redis, tail_id: str, script_id: str) -> None:
-    key = valkey.get(_id_key(tail_id))
-    valkey.delete(_id_key(tail_id), *([str(key)] if key else []))
+    key = valkey.get(id_key(tail_id))
+    valkey.delete(id_key(tail_id), *([str(key)] if key else []))
     valkey.zrem(_of_script(script_id), tail_id)
     if not _ids_of(valkey, script_id):
         valkey.zrem(_TAILED, script_id)

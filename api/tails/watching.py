@@ -68,10 +68,21 @@ async def watch(valkey: redis.asyncio.Redis, tail: Tail) -> AsyncIterator[Shown]
 
 async def _prolonged(valkey: redis.asyncio.Redis, tail: Tail) -> bool:
     """Whether the tail goes on."""
-    if now() >= tail.ends_at or not await valkey.exists(f"tails:id:{tail.id}"):
+    if now() >= tail.ends_at:
         return False
-    for name, score in service.prolongation(tail):
-        await valkey.zadd(name, score)
+    known = service.id_key(tail.id)
+    async with valkey.pipeline() as steps:
+        # One that is ended at this moment must not come back for a minute.
+        await steps.watch(known)
+        if not await steps.exists(known):
+            return False
+        steps.multi()  # type: ignore[no-untyped-call]
+        for name, score in service.prolongation(tail):
+            steps.zadd(name, score)
+        try:
+            await steps.execute()
+        except redis.WatchError:
+            return False
     return True
 
 

@@ -157,6 +157,29 @@ def test_a_slow_reader_loses_events_and_is_told_how_many(script: Tenant) -> None
     assert seen >= watching.WAITING_MAX
 
 
+def test_a_tail_that_is_ended_while_it_is_read_does_not_come_back(
+    script: Tenant, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = script.result("POST", TAILS, json={})
+    prolongation = service.prolongation
+
+    def ended_meanwhile(tail: service.Tail) -> list[tuple[str, dict[str, float]]]:
+        service.end(tail.account_id, tail.script_id, tail.id)
+        return prolongation(tail)
+
+    async def read() -> None:
+        valkey = watching.connect()
+        tail = await watching.find(valkey, made["url"].rsplit("/", 1)[1])
+        assert tail
+        monkeypatch.setattr(service, "prolongation", ended_meanwhile)
+        with pytest.raises(StopAsyncIteration):
+            await anext(watching.watch(valkey, tail))
+        await valkey.aclose()
+
+    run(asyncio.wait_for(read(), 30))
+    assert broker.keys("tails:of:*") == []
+
+
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_frames_without_a_mask_get_one(cut: int) -> None:
     bare = bytes([0x81, 3]) + b"abc"
