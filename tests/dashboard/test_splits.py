@@ -104,6 +104,8 @@ def test_the_editor_says_what_save_and_deploy_ends(ada: TestClient, two: tuple[s
     page = ada.get("/workers/shop/edit").text
     assert "version 1 (90 %) and version 2 (10 %)" in page
     assert ends in page
+    assert "Most requests get version 1." in page
+    assert "which most requests get now" in ada.get(f"/workers/shop/edit?version={one}").text
 
 
 def test_settings_say_why_they_stay_as_they_are(
