@@ -372,9 +372,9 @@ def _with_secrets(
     if latest is None:
         raise VersionNotFound(f"{script.name} has no version yet. Deploy it first.")
     deployed = deployments.current(session, script)
-    if deploying and deployed and shares.is_split(deployed):
+    if deploying and (split := shares.split_words(deployed)):
         raise SecretNotChangeable(
-            f"The requests are split between {shares.words(deployed)}, so setting a secret would send all "
+            f"The requests are split between {split}, so setting a secret would send all "
             "of them to one. Nothing was changed. Deploy one version at 100 % first, or use "
             "`wrangler versions secret put`."
         )

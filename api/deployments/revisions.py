@@ -100,10 +100,9 @@ def _refuse_unseen(script: Script, newest_seen: int | None) -> None:
 
 def _refuse_split(session: Session, script: Script) -> None:
     """Who changes a setting has not asked for the end of a gradual deployment."""
-    deployment = deployments.current(session, script)
-    if deployment is not None and shares.is_split(deployment):
+    if split := shares.split_words(deployments.current(session, script)):
         raise SettingsNotChangeable(
-            f"The requests are split between {shares.words(deployment)}, so a changed setting would send all "
+            f"The requests are split between {split}, so a changed setting would send all "
             "of them to one. Nothing was changed. Deploy one version at 100 % first."
         )
 

@@ -62,16 +62,9 @@ def why_whole(session: Session, script: Script, versions: Sequence[Version]) -> 
     return ""
 
 
-def is_split(deployment: Deployment | None) -> bool:
-    """Whether more than one version gets requests."""
-    return deployment is not None and sum(share > 0 for _, share in deployment.shares) > 1
-
-
 def split_words(deployment: Deployment | None) -> str:
-    """Which versions share the requests; empty when one has all of them."""
-    return words(deployment) if deployment is not None and is_split(deployment) else ""
-
-
-def words(deployment: Deployment) -> str:
-    """As in `version 4 (90 %) and version 5 (10 %)`."""
-    return " and ".join(f"version {one.number} ({share} %)" for one, share in deployment.shares)
+    """Which versions share the requests, as in `version 4 (90 %) and version 5 (10 %)`; empty when one
+    has all of them."""
+    found = [(one, share) for one, share in deployment.shares if share] if deployment else []
+    words = [f"version {one.number} ({share} %)" for one, share in found]
+    return " and ".join(words) if len(words) > 1 else ""

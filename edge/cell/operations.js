@@ -145,7 +145,9 @@ function after(prototype, name, act) {
       captureStackTrace(error, counted);
       throw error;
     }
-    tellSoon(act(this, args[0], found) ?? anybody);
+    try {
+      tellSoon(act(this, args[0], found) ?? anybody);
+    } catch {} // what was done is done, counted or not
     return found;
   });
 }

@@ -4,7 +4,7 @@
 // scripts pass through `Callee`.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { decoded, encoded, encodedError } from "./cloning.js";
-import { collected, watch } from "./subrequests.js";
+import { CALL, collected, watch } from "./subrequests.js";
 
 // Which of its connections to each callee the script's next call takes (edge/runtime/callees.py).
 const TURNS = 8;
@@ -82,9 +82,6 @@ function turnOf(number) {
   return turns.get(number) ?? 0;
 }
 
-// What objects.js calls that it has called of an object; its gate has one method for all.
-const CALL = "skerry-object ";
-
 // What a service binding of the script leads to: whatever is asked of it is asked of the callee.
 export class Callee extends WorkerEntrypoint {
   constructor(ctx, env) {
@@ -95,6 +92,7 @@ export class Callee extends WorkerEntrypoint {
       get(target, key) {
         if (key === "fetch") return (request) => fetchFrom(callee(), request, apart);
         if (Reflect.has(target, key)) return Reflect.get(target, key);
+        // What objects.js calls of an object: its gate has one method for all.
         return String(key).startsWith(CALL) ? callee().invoke : callee()[key];
       },
     });

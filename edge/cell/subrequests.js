@@ -15,7 +15,7 @@ const TURN_MS = 10;
 const OTHERS = /^(fetch|(kv|d1|r2|queue|cache)_.+|durable_object_subrequest|jsRpcSession)$/;
 const RPC = /^jsRpc/;
 // Of a call of another Worker's object, before the binding and the method (objects.js).
-const CALL = "skerry-object ";
+export const CALL = "skerry-object ";
 const URLS = ["url.full", "cache.request.url"];
 const METHODS = ["http.request.method", "cache.request.method", "jsrpc.method"];
 const STATUSES = ["http.response.status_code", "cache.response.status_code"];
