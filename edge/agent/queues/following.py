@@ -74,13 +74,13 @@ class Following:
             began, reason = time.monotonic(), ""
             try:
                 cell = await self._stores.ready(self._account_id, "queues")
-                if not cell.running:
+                if cell.rested or not cell.running:
                     await self._until_due()
                 began = time.monotonic()
                 await self._follow(cell)
             except (OSError, EOFError, httpx2.HTTPError, StartError) as error:
                 reason = repr(error)
-            if cell_rests(self._stores.known(self._account_id, "queues")):
+            if _rests(self._stores.known(self._account_id, "queues")):
                 self._remembered.write(self._due)
                 continue
             log.warning("queues_not_followed", account_id=self._account_id, reason=reason)
@@ -154,6 +154,7 @@ class Following:
                 room.deliver(Batch(store, lease, script_id, answer.body))
 
 
-def cell_rests(cell: Cell | None) -> bool:
-    """Whether it was ended because nobody needed it."""
-    return cell is not None and cell.rested and not cell.running
+def _rests(cell: Cell | None) -> bool:
+    """Whether it was ended because nobody needed it. Its process may still be ending: the connection to
+    it breaks first, and who connects again would start the store for nothing."""
+    return cell is not None and cell.rested
