@@ -15,6 +15,7 @@ from edge.runtime.stores.cluster import Bucket, BucketError, read_bucket
 
 # The most that HAProxy starts in one group.
 HAPROXY_THREADS = 64
+HIGHEST_PORT = 65_535
 
 AGENT_VERSION = "0.1.0"
 
@@ -99,6 +100,7 @@ class Settings:
 def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError, or exits with argparse's message."""
     given = argument_parser().parse_args(arguments)
+    _check_ports(given)
     advertise = given.advertise or f"https://{_reachable(given.bind)}:{given.agent_port}"
     try:
         bucket = read_bucket(environ, given.bind, advertise)
@@ -189,6 +191,18 @@ def argument_parser() -> argparse.ArgumentParser:
         help="end front and cells with the agent, as a container needs it; else they serve on",
     )
     return parser
+
+
+def _check_ports(given: argparse.Namespace) -> None:
+    flags: dict[int, str] = {}
+    for name in ("http_port", "https_port", "agent_port", "door_port"):
+        port, flag = getattr(given, name), f"--{name.replace('_', '-')}"
+        lowest = 0 if name == "door_port" else 1
+        if not lowest <= port <= HIGHEST_PORT:
+            raise SettingsError(f"{flag} must be from {lowest} to {HIGHEST_PORT}, not {port}")
+        if port and port in flags:
+            raise SettingsError(f"{flags[port]} and {flag} must be different, not both {port}")
+        flags[port] = flag
 
 
 def default_max_cells() -> int:

@@ -178,3 +178,7 @@ def test_settings_say_what_is_wrong() -> None:
         read_settings(arguments, {"SKERRY_SLOTS": "inf"})
     with pytest.raises(SettingsError, match="SKERRY_FRONT_THREADS must be from 1 to 64"):
         read_settings(arguments, {"SKERRY_FRONT_THREADS": "65"})
+    with pytest.raises(SettingsError, match="--http-port and --agent-port must be different"):
+        read_settings([*arguments, "--agent-port", "1"], {})
+    with pytest.raises(SettingsError, match="--door-port must be from 0 to 65535, not 65536"):
+        read_settings([*arguments, "--door-port", "65536"], {})
