@@ -36,8 +36,17 @@ OFTEN_SECONDS = 2.0
 
 def free_port() -> int:
     """One that the system gives to no outgoing connection before a server opens it."""
-    chosen, _ = ports.choose([ports.Wish("any", "any", None)], {})
-    return chosen["any"]
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int, reserved: ports.Reservations | None = None) -> list[int]:
+    """Different ones. Those reserved are taken by no other test while they are not open yet, or not any more."""
+    wishes = [ports.Wish(str(number), "any", None) for number in range(count)]
+    while True:
+        chosen, _ = ports.choose(wishes, {})
+        if reserved is None or reserved.add(chosen.values()):
+            return list(chosen.values())
 
 
 def until(true: Callable[[], object], seconds: float = 10, what: str = "") -> None:
@@ -76,8 +85,8 @@ class TestNode:
         self.gateway = gateway
         self.name = name
         self.folder = folder / name
-        self.http_port, self.https_port = free_port(), free_port()
-        self._agent_port = free_port()
+        self._reserved = ports.Reservations()
+        self.http_port, self.https_port, self._agent_port = free_ports(3, self._reserved)
         self._settings = {**SETTINGS, **settings}
         self._log = folder / f"{name}.log"
         self._agent: subprocess.Popen[bytes] | None = None
@@ -150,6 +159,11 @@ class TestNode:
             os.kill(identity.pid, signal.SIGKILL)
         until(lambda: not list(self.processes()), what="everything is dead")
         shutil.rmtree(NodePaths.of(self.folder).doors, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Nothing of it runs from here on."""
+        self.kill_everything()
+        self._reserved.release()
 
     def processes(self, role: str = "") -> Iterator[tuple[Identity, str]]:
         for identity, found in node_processes(self.folder.resolve()):
@@ -256,4 +270,4 @@ def running_node(
         node.start()
         yield node
     finally:
-        node.kill_everything()
+        node.remove()

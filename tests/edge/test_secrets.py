@@ -12,7 +12,7 @@ from edge.agent.sealing import Seal, SealError
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json
 from tests.edge.gateway import Gateway
-from tests.edge.nodes import SETTINGS, TestNode, free_port
+from tests.edge.nodes import SETTINGS, TestNode, free_ports
 
 pytestmark = pytest.mark.edge
 
@@ -83,7 +83,7 @@ def test_sealed_content_is_bound_to_its_place_and_key(tmp_path: Path) -> None:
 
 def enrol(gateway: Gateway, folder: Path, token: str) -> subprocess.CompletedProcess[str]:
     """Start an agent that is expected to give up."""
-    ports = [str(free_port()) for _ in range(3)]
+    ports = [str(port) for port in free_ports(3)]
     return subprocess.run(
         [
             *(sys.executable, "-m", "edge.agent", "--dir", str(folder), "--name", "newcomer"),
