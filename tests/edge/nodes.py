@@ -265,7 +265,12 @@ class TestNode:
 def running_node(
     gateway: Gateway, folder: Path, name: str = "edge-1", **settings: str
 ) -> Iterator[TestNode]:
-    node = TestNode(gateway, folder, name, settings)
+    with running(TestNode(gateway, folder, name, settings)) as node:
+        yield node
+
+
+@contextmanager
+def running(node: TestNode) -> Iterator[TestNode]:
     try:
         node.start()
         yield node

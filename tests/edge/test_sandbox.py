@@ -15,7 +15,7 @@ from edge.runtime.binary import CHECKOUT, Runtime, find_runtime
 from edge.runtime.sandbox import CHECK_UID, FIRST_UID, Level, Sandbox, find_sandbox
 from tests.edge.bundles import Bundle, answering
 from tests.edge.gateway import Gateway
-from tests.edge.nodes import TestNode, running_node, until
+from tests.edge.nodes import TestNode, running, running_node, until
 
 pytestmark = [
     pytest.mark.edge,
@@ -279,9 +279,7 @@ class OrdinaryNode(TestNode):
 
 
 def test_without_root_namespaces_are_left(gateway: Gateway, folder: Path) -> None:
-    node = OrdinaryNode(gateway, folder, "ordinary", {})
-    try:
-        node.start()
+    with running(OrdinaryNode(gateway, folder, "ordinary", {})) as node:
         node.deploy("one", Bundle(answering("one")))
         assert node.status()["sandbox"] == "namespaces"
         assert len(node.events("cells_share_a_user")) == 1
@@ -295,8 +293,6 @@ def test_without_root_namespaces_are_left(gateway: Gateway, folder: Path) -> Non
         until(lambda: node.pids("cell:") == [], what="it is gone")
         assert node.visit("one").text == "one"
         assert node.pids("cell:") != [pid]
-    finally:
-        node.kill_everything()
 
 
 def test_switched_off_it_says_so(gateway: Gateway, folder: Path) -> None:
