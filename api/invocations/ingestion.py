@@ -66,6 +66,10 @@ Request = tuple[
 TIMINGS = ["start_us", "front_us", "cell_us"]
 Timing = tuple[Count, Count, Count]
 Measure = tuple[At, Word, Word, Count, Count]
+# Requests that were added up on the node (edge/agent/records/sums.py): when their minute began, script,
+# version, status, outcome, cold, bytes in and out, microseconds of all together, and pairs of a duration and
+# how many of them took about so long.
+Sum = tuple[At, Word, Word, Status, Word, bool, Count, Count, Count, list[tuple[Count, Count]]]
 # When, which script, in which kind of store, how many reads and writes.
 Operation = tuple[At, Word, Word, Count, Count]
 
@@ -77,6 +81,7 @@ class Batch(BaseModel):
     requests: list[Request]
     timings: list[Timing] = []
     """One per request, in the same order, or none."""
+    sums: list[Sum] = []
     measures: list[Measure] = []
     operations: list[Operation] = []
     points: list[data_points.Point] = []
@@ -121,7 +126,7 @@ def take(session: Session, node_id: str, batch_id: str, batch: Batch) -> bool:
     latest = now() + AHEAD_MAX
     requests = [(_time(one[0]), one) for one in batch.requests]
     requests = [(min(at, latest), one) for at, one in requests]
-    _roll_up(session, node_id, requests)
+    _roll_up(session, node_id, requests, [(min(_time(one[0]), latest), one) for one in batch.sums])
     _store(session, node_id, requests, batch.timings)
     _measure(session, node_id, batch.measures)
     _count_operations(session, node_id, batch.operations)
@@ -169,7 +174,12 @@ def _store(
             copy.write_row((at, *one[1:], *timing, node_id))
 
 
-def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, Request]]) -> None:
+def _roll_up(
+    session: Session,
+    node_id: str,
+    requests: Iterable[tuple[datetime, Request]],
+    added_up: Iterable[tuple[datetime, Sum]],
+) -> None:
     sums: dict[tuple[str, datetime, str, str, int], _Minute] = defaultdict(_Minute)
     answered: Counter[tuple[str, datetime, str, int]] = Counter()
     for at, one in requests:
@@ -182,6 +192,18 @@ def _roll_up(session: Session, node_id: str, requests: Iterable[tuple[datetime, 
         found.duration_us += duration
         found.bytes_in += came
         found.bytes_out += went
+    for at, sum_ in added_up:
+        _, script_id, version_id, status, outcome, cold, came, went, took, durations = sum_
+        minute = at.replace(second=0, microsecond=0)
+        for number, (duration, count) in enumerate(durations):
+            answered[script_id, minute, version_id, status] += count
+            found = sums[script_id, minute, version_id, outcome, bucket_of(duration)]
+            found.requests += count
+            found.cold += count * cold
+            if not number:  # what is known of all together only
+                found.duration_us += took
+                found.bytes_in += came
+                found.bytes_out += went
     rows = [
         {
             "script_id": script_id,

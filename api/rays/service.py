@@ -99,7 +99,8 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         raise NotFound(
             "No request of this account has this Ray id. It is the header CF-Ray of the answer: 16 "
             "digits, then a dash and the node. A request is recorded a second or two after it ended, "
-            "and kept for some days; those for host names without a Worker are not recorded."
+            "and kept for some days; those for host names without a Worker are not recorded, and of a very "
+            "busy Worker without stored logs only some are (SKERRY_SCRIPT_RECORDS_SECOND)."
         )
     script = session.get(Script, record.script_id)
     version = session.get(Version, record.version_id)

@@ -182,6 +182,7 @@ class DataPlane:
             meters=Meters(self.fleet),
             points=Points(self.state.slot),
             operations=Operations(self.state.slot),
+            limit=settings.script_records_second,
         )
         self.tails = Tails(self.fleet, self.deployer)
         self.stored_logs = StoredLogs(
@@ -192,7 +193,7 @@ class DataPlane:
         hearing = Hearing(self.fleet, (self.tails, self.stored_logs))
         operations = self.recorder.operations
         self.stores.hear = operations.hear_line
-        self.recorder.listener = hearing.hear_request
+        self.recorder.hearing = hearing
         self.fleet.hear = partial(
             _heard, (self.recorder.points.hear_line, operations.hear_cell, hearing.hear_line)
         )

@@ -34,8 +34,11 @@ class Listener(Protocol):
     def printed(self, cell: Cell, line: bytes) -> None:
         """A line of the script's."""
 
+    def follows(self, cell: Cell) -> bool:
+        """Whether it wants to hear of each request of this cell that the front has recorded."""
+
     def visited(self, line: Line, entry: Record) -> None:
-        """A request that the front has recorded."""
+        """A request that the front has recorded; of cells that nobody follows it may hear of some only."""
 
 
 class Hearing:
@@ -62,6 +65,10 @@ class Hearing:
             if text is not None:
                 listener.told(cell, _event(text))
         return True
+
+    def follows(self, cell: Cell) -> bool:
+        """Whether each of its requests is wanted, with everything that the front says of it."""
+        return any(listener.follows(cell) for listener in self._listeners)
 
     def hear_request(self, line: Line, entry: Record) -> None:
         for listener in self._listeners:

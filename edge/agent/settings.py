@@ -70,6 +70,9 @@ class Settings:
     another limit."""
     cell_cpu_seconds_max: float
     """The most that a version may ask for."""
+    script_records_second: int
+    """Ordinary requests of a script that are recorded one by one in a second; those beyond are added up.
+    0: none is."""
     spool_mib: int
     """Request records on the disk while the control plane is away; beyond it the oldest go."""
     log_spool_mib: int
@@ -133,6 +136,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", default_max_cells())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         cell_cpu_seconds_max=_positive(environ, "SKERRY_CELL_CPU_SECONDS_MAX", 30),
+        script_records_second=int(_number(environ, "SKERRY_SCRIPT_RECORDS_SECOND", 200)),
         spool_mib=int(_positive(environ, "SKERRY_SPOOL_MIB", 64)),
         log_spool_mib=int(_positive(environ, "SKERRY_LOG_SPOOL_MIB", 64)),
         store_memory_mib=int(_positive(environ, "SKERRY_STORE_MEMORY_MIB", 512)),

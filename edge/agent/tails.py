@@ -60,6 +60,8 @@ class Tails:
         if not cell.tells and self.wants(cell):
             self._add(cell.record.script_id, cell.record.version_id, _printed(line))
 
+    follows = wants
+
     def visited(self, line: Line, entry: Record) -> None:
         if entry.script_id not in self._fleet.tailed:
             return

@@ -17,7 +17,7 @@ from api.gateway import create_gateway
 from api.invocations import partitions
 from api.invocations.histogram import bucket_of, middle_ms, quantile_ms
 from api.invocations.ingestion import COLUMNS
-from api.invocations.models import invocations, losses, measures, rollups
+from api.invocations.models import invocations, losses, measures, rollups, statuses
 from api.nodes.service import Enrolment
 
 SCRIPT = "5" * 32
@@ -97,6 +97,47 @@ def test_a_batch_is_stored_and_rolled_up(
     (measure,) = session.execute(select(measures)).all()
     assert (measure.cpu_ms, measure.memory_bytes) == (42, 3000)
     assert session.execute(select(losses.c.reason, losses.c.records)).all() == [("front", 3)]
+
+
+def test_what_a_node_added_up_counts_as_what_it_recorded(
+    gateway: TestClient, node: Enrolment, session: Session
+) -> None:
+    at = now().replace(second=10)
+    minute_us = round(at.replace(second=0, microsecond=0).timestamp() * 1e6)
+    key = [minute_us, SCRIPT, "v1", 200, "ok", False]
+    sums = [
+        [*key, 300, 600, 4500, [[1500, 2], [90_000, 1]]],
+        [minute_us, SCRIPT, "v1", 500, "exception", True, 100, 200, 1500, [[1500, 1]]],
+    ]
+    assert _send(gateway, node, _packed([_request(at)], sums=sums)) == (200, {"taken": True})
+    assert _stored(session) == 1
+    rows = session.execute(select(rollups).order_by(rollups.c.outcome, rollups.c.bucket)).all()
+    assert [(row.outcome, row.bucket, row.requests, row.cold) for row in rows] == [
+        ("exception", bucket_of(1500), 1, 1),
+        ("ok", bucket_of(1500), 3, 0),
+        ("ok", bucket_of(90_000), 1, 0),
+    ]
+    assert sum(row.bytes_in for row in rows if row.outcome == "ok") == 400
+    assert sum(row.bytes_out for row in rows if row.outcome == "ok") == 800
+    assert sum(row.duration_us for row in rows if row.outcome == "ok") == 6000
+    by_status = select(statuses.c.status, statuses.c.requests).order_by(statuses.c.status)
+    assert session.execute(by_status).all() == [(200, 4), (500, 1)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [1, SCRIPT, "v1", 200, "ok", False, 1, 2, 3, [[1500, -1]]],
+        [1, SCRIPT, "v1", 200, "ok", False, 1, 2, 3, [[1500]]],
+        [1, SCRIPT, "v1", 200, "ok", False, 1, 2, 3],
+        [-1, SCRIPT, "v1", 200, "ok", False, 1, 2, 3, [[1500, 1]]],
+    ],
+)
+def test_broken_sums_are_refused_whole(
+    gateway: TestClient, node: Enrolment, session: Session, broken: list[Any]
+) -> None:
+    assert _send(gateway, node, _packed([_request(now())], sums=[broken]))[0] == 400
+    assert _stored(session) == 0
 
 
 def test_sums_grow_with_every_batch(gateway: TestClient, node: Enrolment, session: Session) -> None:

@@ -110,6 +110,10 @@ def host_of(name: str) -> str:
     return f"{name}.dev.localhost"
 
 
+def script_id_of(name: str) -> str:
+    return hashlib.md5(name.encode()).hexdigest()  # noqa: S324 a stable id, no secret
+
+
 Beside = tuple[Bundle, float]
 """Another version of the script, and the percentage of its visitors that it gets."""
 
@@ -134,7 +138,7 @@ def slot(
     ]
     return {
         "scaling": bundle.scaling if bundle else None,
-        "script_id": hashlib.md5(name.encode()).hexdigest(),  # noqa: S324 a stable id, no secret
+        "script_id": script_id_of(name),
         "account_id": ACCOUNT_ID,
         "name": name,
         "generation": generation,

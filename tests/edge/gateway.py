@@ -100,6 +100,16 @@ class EnrolledNode:
             for entry, times in zip(batch["requests"], batch["timings"], strict=True)  # type: ignore[call-overload]
         ]
 
+    def added_up(self, script_id: str = "") -> int:
+        """How many requests, of one script or of all, were added up instead."""
+        return sum(
+            count
+            for batch in list(self.batches.values())
+            for one in batch.get("sums", [])  # type: ignore[attr-defined]
+            if script_id in ("", one[1])
+            for _, count in one[-1]
+        )
+
     def reported(self) -> dict[str, Json]:
         """The newest reported state by script id."""
         found: dict[str, Json] = {}
@@ -287,6 +297,7 @@ class _Requests(BaseHTTPRequestHandler):
             "columns",
             "requests",
             "timings",
+            "sums",
             "measures",
             "points",
             "operations",

@@ -140,7 +140,8 @@ def test_what_the_front_cannot_write_is_counted(node: TestNode) -> None:
     def known() -> int:
         batches = list(node.enrolled.batches.values())
         lost = [batch["lost"].get("front", 0) for batch in batches]  # type: ignore[attr-defined]
-        return len(node.enrolled.requests()) + sum(lost)  # type: ignore[arg-type]
+        told = len(node.enrolled.requests()) + node.enrolled.added_up()
+        return told + sum(lost)  # type: ignore[arg-type]
 
     time.sleep(3)  # what others asked for is told by then
     before = known()

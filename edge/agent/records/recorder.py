@@ -8,13 +8,15 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
+from edge.agent.cells.cell import Cell
 from edge.agent.cells.fleet import Fleet
 from edge.agent.front.front import Front
-from edge.agent.front.log import Line, LineError, read_line
+from edge.agent.front.log import LineError, read_line
+from edge.agent.hearing import Hearing
 from edge.agent.records.attribution import Record, Timing, record, timing
 from edge.agent.records.journal import Journal
 from edge.agent.records.meters import Measure, Meters
@@ -22,6 +24,7 @@ from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
+from edge.agent.records.sums import Sums, Thinning
 from edge.agent.records.totals import Totals
 from edge.agent.state import Slot, State
 
@@ -32,8 +35,6 @@ MOST_LINES = 50_000
 DROPS_SECONDS = 2.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-Listener = Callable[[Line, Record], None]
 
 
 class Recorder:
@@ -48,6 +49,7 @@ class Recorder:
         meters: Meters,
         points: Points,
         operations: Operations,
+        limit: int,
     ) -> None:
         self.points = points
         self.operations = operations
@@ -65,8 +67,9 @@ class Recorder:
         self.total = 0
         self.shipping = Shipping(spool, self._lose)
         self.totals = Totals()
-        self.listener: Listener | None = None
+        self.hearing: Hearing | None = None
         """Hears of every request as it is recorded."""
+        self._thinning = Thinning(limit, self._unheard)
 
     @property
     def spooled_bytes(self) -> int:
@@ -128,25 +131,28 @@ class Recorder:
         lines, self._lines = self._lines, []
         if self.meters.due():
             self._measures += self.meters.sample()
-        requests, timings = self._attributed(lines)
+        sums = Sums()
+        requests, timings = self._attributed(lines, sums)
         measures, self._measures = self._measures, []
         points, dropped = self.points.take()
         operations = self.operations.take()
         self._lose("points", dropped)
         lost, self._lost = self._lost, Counter()
-        if not (requests or measures or points or operations or lost):
+        added_up = sums.as_json()
+        if not (requests or added_up or measures or points or operations or lost):
             self._journal.done(identity)
             return
         batch = {
             "columns": Record._fields,
             "requests": requests,
             "timings": timings,
+            "sums": added_up,
             "measures": measures,
             "points": points,
             "operations": operations,
             "lost": lost,
         }
-        count = len(requests) + len(points)
+        count = len(requests) + sums.requests + len(points)
         try:
             dropped = await asyncio.to_thread(self._write, batch, count, identity)
         except OSError:
@@ -163,7 +169,7 @@ class Recorder:
         self._journal.done(identity)
         return dropped
 
-    def _attributed(self, lines: list[str]) -> tuple[list[Record], list[Timing]]:
+    def _attributed(self, lines: list[str], sums: Sums) -> tuple[list[Record], list[Timing]]:
         slots = {slot.number: slot for slot in self._state.slots() if slot.number is not None}
 
         def slot_of(name: str) -> Slot | None:
@@ -172,7 +178,9 @@ class Recorder:
         found: list[Record] = []
         timings: list[Timing] = []
         unreadable = 0
-        for text in lines:
+        kept: Counter[str] = Counter()
+        most = self._thinning.most(lines)
+        for text in self._thinning.divide(lines, sums):
             try:
                 line = read_line(text)
             except LineError:
@@ -181,11 +189,26 @@ class Recorder:
             entry = record(line, self._fleet.known, slot_of) if line else None
             if line is None or entry is None:
                 continue
+            cell = self._fleet.known(line.cell)
+            kept[entry.script_id] += 1
+            # What did not go as usual is more telling, but may be just as much.
+            if kept[entry.script_id] > most and not self._heard(cell):
+                sums.add(entry)
+                continue
             found.append(entry)
             self.totals.add(entry)
-            timings.append(timing(line, self._fleet.known(line.cell)))
-            if self.listener:
-                self.listener(line, entry)
+            timings.append(timing(line, cell))
+            if self.hearing:
+                self.hearing.hear_request(line, entry)
         self._lose("unreadable", unreadable)
-        self.total += len(found)
+        self.totals.add_sums(sums)
+        self.total += len(found) + sums.requests
         return found, timings
+
+    def _heard(self, cell: Cell | None) -> bool:
+        """Whether somebody wants to hear of each of its requests."""
+        return cell is not None and self.hearing is not None and self.hearing.follows(cell)
+
+    def _unheard(self, name: str) -> Cell | None:
+        cell = self._fleet.known(name)
+        return None if self._heard(cell) else cell

@@ -78,6 +78,10 @@ class StoredLogs:
     def printed(self, cell: Cell, line: bytes) -> None:
         """A cell that tells its invocations tells their lines, too."""
 
+    def follows(self, cell: Cell) -> bool:
+        slot = self._state.slot(cell.record.script_id)
+        return observed_of(slot, cell.record.version_id) is not None
+
     def visited(self, line: Line, entry: Record) -> None:
         script_id, version_id = entry.script_id, entry.version_id
         if observed_of(self._state.slot(script_id), version_id) is None:

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 
 from edge.agent.records.attribution import Record
+from edge.agent.records.sums import Key, Sum, Sums, counts_up_to
 
 # Upper ends of the buckets of durations, in seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -29,6 +30,16 @@ class ScriptTotals:
         self.bytes_in += record.bytes_in
         self.bytes_out += record.bytes_out
 
+    def add_sum(self, key: Key, of: Sum) -> None:
+        count = len(of.durations_us)
+        self.outcomes[key.outcome] += count
+        for bucket, found in enumerate(counts_up_to(BOUNDS, of.durations_us)):
+            self.buckets[bucket] += found
+        self.seconds += sum(of.durations_us) / 1e6
+        self.cold += count * key.cold
+        self.bytes_in += of.bytes_in
+        self.bytes_out += of.bytes_out
+
 
 class Totals:
     """By script id, for as long as the node knows the script."""
@@ -38,6 +49,10 @@ class Totals:
 
     def add(self, record: Record) -> None:
         self.scripts[record.script_id].add(record)
+
+    def add_sums(self, sums: Sums) -> None:
+        for key, of in sums:
+            self.scripts[key.script_id].add_sum(key, of)
 
     def keep(self, known: set[str]) -> None:
         """Forget scripts that were withdrawn, whose numbers would stay for ever."""
