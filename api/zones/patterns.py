@@ -1,0 +1,84 @@
+"""Route patterns in Cloudflare's dialect: `[http://|https://]HOST/PATH`.
+
+HOST may begin with `*` (`*.example.com` is every name below, `*example.com` the name itself too) and PATH may
+end with one. Which pattern answers a request is decided on the nodes: the most specific host first, then the
+most specific path.
+"""
+
+import re
+from dataclasses import dataclass
+
+from api.errors import RouteInvalid
+from api.zones.names import HostNameError, as_ascii
+
+PATTERN_LENGTH_MAX = 1024
+# What a request line can hold as a path, without the wildcard.
+_PATH = re.compile(r"/[!-)+-~]*\*?")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern that was read."""
+
+    scheme: str
+    """`http`, `https`, or empty for both."""
+    host: str
+    """In lower case, with the wildcard if it has one."""
+    path: str
+
+    @property
+    def base(self) -> str:
+        """The host without its wildcard: what has to be in the zone."""
+        return self.host.removeprefix("*").removeprefix(".")
+
+    def __str__(self) -> str:
+        prefix = f"{self.scheme}://" if self.scheme else ""
+        return f"{prefix}{self.host}{self.path}"
+
+
+def read(text: str) -> Pattern:
+    """Read a pattern; raises RouteInvalid with what is wrong about it."""
+    if len(text) > PATTERN_LENGTH_MAX:
+        raise RouteInvalid(
+            f"A route pattern has at most {PATTERN_LENGTH_MAX:,} characters. Nothing was changed."
+        )
+    scheme, separator, rest = text.strip().rpartition("://")
+    scheme = scheme.lower()
+    if separator and scheme not in ("http", "https"):
+        raise _invalid(text, "it may begin with http:// or https://, and with no other scheme")
+    host, slash, path = rest.partition("/")
+    return Pattern(scheme, _host(text, host), _path(text, slash + path or "/"))
+
+
+def _host(text: str, host: str) -> str:
+    if ":" in host:
+        raise _invalid(text, "a pattern has no port")
+    star = "*." if host.startswith("*.") else "*" if host.startswith("*") else ""
+    name = host.removeprefix(star)
+    if "*" in name:
+        raise _invalid(text, "a host has one wildcard at most, at its beginning")
+    if not name:
+        raise _invalid(text, "it names no host")
+    try:
+        return star + as_ascii(name)
+    except HostNameError as error:
+        raise _invalid(text, f"{name[:80]!r} is no host name: {error}") from error
+
+
+def _path(text: str, path: str) -> str:
+    if "?" in path or "#" in path:
+        raise _invalid(text, "a pattern has no query and no fragment")
+    if "*" in path.removesuffix("*"):
+        raise _invalid(text, "a path has one wildcard at most, at its end")
+    if not _PATH.fullmatch(path):
+        raise _invalid(
+            text,
+            "a path is printable ASCII; write other characters percent-encoded, as browsers do",
+        )
+    return path
+
+
+def _invalid(text: str, reason: str) -> RouteInvalid:
+    return RouteInvalid(
+        f'The route pattern "{text[:200]}" cannot be used: {reason}. Nothing was changed.'
+    )
