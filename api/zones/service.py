@@ -354,6 +354,12 @@ def missing(host: str) -> ZoneMissing:
     )
 
 
+def refuse_uncovered(session: Session, account: Account | str, host: str) -> None:
+    """Raises ZoneMissing for a host in none of the account's zones."""
+    if covering(session, account, _written(host)) is None:
+        raise missing(host)
+
+
 # --- custom domains ---------------------------------------------------------------------------
 
 
@@ -424,7 +430,7 @@ def domain_changes(
     changes = Changes()
     places: dict[str, Zone] = {}
     for place in wanted:
-        hostname = _hostname(place.text)
+        hostname = hostname_of(place.text)
         zone = zone_of(session, script.account_id, hostname, place)
         _check_domain(zone, hostname)
         places[hostname] = zone
@@ -471,7 +477,8 @@ def detach_domain(session: Session, domain: CustomDomain) -> None:
     session.flush()
 
 
-def _hostname(text: str) -> str:
+def hostname_of(text: str) -> str:
+    """A host name as it is stored; raises DomainInvalid."""
     try:
         return names.as_ascii(text)
     except names.HostNameError as error:
