@@ -172,13 +172,11 @@ def _activate(zone: Zone) -> None:
 
 def remove(session: Session, zone: Zone) -> list[Script]:
     """Delete a zone with its routes and domains; the scripts that led through it."""
-    ids = select(Route.script_id).where(Route.zone_id == zone.id)
-    hosts = select(CustomDomain.script_id).where(CustomDomain.zone_id == zone.id)
-    query = select(Script).where(or_(Script.id.in_(ids), Script.id.in_(hosts))).order_by(Script.id)
-    concerned = list(session.scalars(query))
+    concerned = {route.script_id: route.script for route in routes(session, zone)}
+    concerned |= {one.script_id: one.script for one in domains_of_zone(session, zone)}
     session.delete(zone)
     session.flush()
-    return concerned
+    return list(concerned.values())
 
 
 # --- the proof --------------------------------------------------------------------------------
@@ -398,6 +396,11 @@ def page_of_domains(
 
 def domains_of_script(session: Session, script: Script) -> list[CustomDomain]:
     query = select(CustomDomain).where(CustomDomain.script_id == script.id)
+    return list(session.scalars(query.order_by(CustomDomain.hostname)))
+
+
+def domains_of_zone(session: Session, zone: Zone) -> list[CustomDomain]:
+    query = select(CustomDomain).where(CustomDomain.zone_id == zone.id)
     return list(session.scalars(query.order_by(CustomDomain.hostname)))
 
 

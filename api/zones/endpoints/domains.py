@@ -6,7 +6,7 @@ from api.accounts.endpoints import paged
 from api.db import DB
 from api.envelope import Envelope, PagedEnvelope, answer
 from api.errors import NotSupported
-from api.pagination import LAST_PAGE, Page
+from api.pagination import LAST_PAGE, Page, RequestedPage
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
 from api.security import CurrentAccount, CurrentActor
@@ -25,16 +25,9 @@ from api.zones.schemas import (
 from api.zones.service import Changes
 
 router = APIRouter(prefix="/accounts/{account_id}/workers", tags=["custom domains"])
-# Two paths for the same: the one that is documented, and the one that wrangler asks.
-DOMAINS = ("/domains", "/domains/records")
+# Two paths for the same: the one that Cloudflare documents, and the one that wrangler asks.
+DOMAINS, RECORDS = "/domains", "/domains/records"
 DomainIdPath = Annotated[str, Path(description="A custom domain's id: 32 hex digits.")]
-
-
-def _requested_page(
-    page: Annotated[int, Query(ge=0, le=LAST_PAGE, description="0 is 1: wrangler sends it.")] = 1,
-    per_page: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> Page:
-    return Page(page=max(page, 1), per_page=per_page)
 
 
 def _filters(
@@ -51,21 +44,32 @@ def _filters(
     }
 
 
-@router.get(DOMAINS[1], response_model=PagedEnvelope[list[DomainOut]])
-@router.get(DOMAINS[0], response_model=PagedEnvelope[list[DomainOut]])
+Filters = Annotated[dict[str, str], Depends(_filters)]
+
+
+@router.get(DOMAINS, response_model=PagedEnvelope[list[DomainOut]])
 def list_domains(
-    session: DB,
-    account: CurrentAccount,
-    page: Annotated[Page, Depends(_requested_page)],
-    filters: Annotated[dict[str, str], Depends(_filters)],
+    session: DB, account: CurrentAccount, page: RequestedPage, filters: Filters
 ) -> dict[str, Any]:
     """The custom domains of an account, by host name."""
     listing = service.page_of_domains(session, account, page, filters)
     return paged(listing, [domain_out(domain) for domain in listing.rows])
 
 
-@router.put(DOMAINS[1], response_model=Envelope[DomainOut])
-@router.put(DOMAINS[0], response_model=Envelope[DomainOut])
+@router.get(RECORDS, response_model=PagedEnvelope[list[DomainOut]], include_in_schema=False)
+def list_records(
+    session: DB,
+    account: CurrentAccount,
+    filters: Filters,
+    page: Annotated[int, Query(ge=0, le=LAST_PAGE)] = 1,
+    per_page: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> dict[str, Any]:
+    """The same for wrangler, which calls the first page 0."""
+    return list_domains(session, account, Page(page=max(page, 1), per_page=per_page), filters)
+
+
+@router.put(RECORDS, response_model=Envelope[DomainOut], include_in_schema=False)
+@router.put(DOMAINS, response_model=Envelope[DomainOut])
 def attach_domain(actor: CurrentActor, body: DomainIn) -> dict[str, Any]:
     """Make a host name lead to a script, also one that led to another script of the account."""
     words = _refuse_switches([body])
@@ -74,14 +78,14 @@ def attach_domain(actor: CurrentActor, body: DomainIn) -> dict[str, Any]:
     return answer(domain_out(domain), [*flows.settled(led.deployments), *words])
 
 
-@router.get(DOMAINS[1] + "/{domain_id}", response_model=Envelope[DomainOut])
-@router.get(DOMAINS[0] + "/{domain_id}", response_model=Envelope[DomainOut])
+@router.get(RECORDS + "/{domain_id}", response_model=Envelope[DomainOut], include_in_schema=False)
+@router.get(DOMAINS + "/{domain_id}", response_model=Envelope[DomainOut])
 def get_domain(session: DB, account: CurrentAccount, domain_id: DomainIdPath) -> dict[str, Any]:
     return answer(domain_out(service.get_domain(session, account, domain_id)))
 
 
-@router.delete(DOMAINS[1] + "/{domain_id}", response_model=Envelope[DomainId])
-@router.delete(DOMAINS[0] + "/{domain_id}", response_model=Envelope[DomainId])
+@router.delete(RECORDS + "/{domain_id}", response_model=Envelope[DomainId], include_in_schema=False)
+@router.delete(DOMAINS + "/{domain_id}", response_model=Envelope[DomainId])
 def detach_domain(actor: CurrentActor, domain_id: DomainIdPath) -> dict[str, Any]:
     told = flows.detach_domain(actor.account_id, domain_id)
     return answer({"id": domain_id}, flows.settled(told))
