@@ -44,6 +44,24 @@ class Pattern:
         """The patterns that share a form with this one, itself among them."""
         return [*{str(self), *self.forms, str(self.at(f"*{self.base}"))}]
 
+    def fits(self, host: str, path: str) -> bool:
+        """Whether a request of any scheme would be answered by it, if nothing more specific is there."""
+        wanted = self.path.removesuffix("*")
+        path = path.partition("?")[0]
+        if path != wanted and not (self.path.endswith("*") and path.startswith(wanted)):
+            return False
+        below = host.endswith(f".{self.base}")
+        if self.host.startswith("*."):
+            return below
+        return host == self.base or (below and self.host.startswith("*"))
+
+    @property
+    def weight(self) -> tuple[bool, int, bool, int, bool]:
+        """The more specific of two patterns that fit has the larger one."""
+        exact_path = not self.path.endswith("*")
+        exact_host = not self.host.startswith("*")
+        return exact_host, len(self.base), exact_path, len(self.path), bool(self.scheme)
+
     def at(self, host: str) -> "Pattern":
         return Pattern(self.scheme, host, self.path)
 

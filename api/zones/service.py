@@ -538,6 +538,13 @@ def addresses(session: Session, script_ids: Iterable[str]) -> dict[str, Addresse
     return found
 
 
+def leading_pattern(session: Session, script: Script, host: str, path: str) -> str | None:
+    """The most specific route of the script's own that a request fits."""
+    read = [patterns.read(route.pattern) for route in routes_of_script(session, script)]
+    fitting = [pattern for pattern in read if pattern.fits(host, path)]
+    return str(max(fitting, key=lambda pattern: pattern.weight)) if fitting else None
+
+
 def delete_all(session: Session, script: Script) -> None:
     """Of a script that is deleted."""
     session.execute(delete(Route).where(Route.script_id == script.id))
