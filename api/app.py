@@ -47,6 +47,7 @@ from api.telemetry import endpoints as telemetry
 from api.usage import endpoints as usage
 from api.versions import endpoints as versions
 from api.workflows import endpoints as workflows
+from api.zones.endpoints import domains as custom_domains, routes, zones
 
 VERSION = "0.1.0"
 _FAILURES: dict[int | str, dict[str, Any]] = {
@@ -87,6 +88,9 @@ def create_app() -> FastAPI:
         subdomains.router,
         script_settings.router,
         crons.router,
+        zones.router,
+        routes.router,
+        custom_domains.router,
         removal.router,
         tails.router,
         kv.router,

@@ -52,6 +52,12 @@
     │   ├── QueueSettingsInvalid         100128
     │   ├── WorkflowRefused              10401   what the runtime says of an instance
     │   ├── QueueRefused                         the code that the queue's store gave
+    │   ├── ZoneNameInvalid              1049   no domain, or one of the installation's own
+    │   ├── ZoneExists                   1061   a domain that an account has, or that overlaps one
+    │   ├── ZoneMissing                  10082   a host in no zone of the account
+    │   ├── ZonePending                  10089   a zone that is not proven yet
+    │   ├── RouteInvalid                 10022   a pattern that means nothing, or is in another zone
+    │   ├── DomainInvalid                100115
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
     │   ├── MessageTooLarge              10204
@@ -78,6 +84,9 @@
     │   ├── BucketNotFound               10006
     │   ├── ObjectNotFound               10007
     │   ├── QueueNotFound                11000
+    │   ├── ZoneNotFound                 7003
+    │   ├── RouteNotFound                10009
+    │   ├── DomainNotFound               100114
     │   ├── ConsumerNotFound             11002
     │   └── TokenNotFound                10226
     ├── Conflict                    409
@@ -88,6 +97,8 @@
     │   ├── QueueBound                   11005
     │   ├── QueueConsumed                11005
     │   ├── QueueExists                  11009
+    │   ├── RouteExists                  10020   the pattern leads to another script
+    │   ├── DomainTaken                  100116  the host name is another script's
     │   ├── SubdomainTaken               10031
     │   ├── SubdomainFree                10032   wrangler expects an error for "free"
     │   ├── NewerVersion                 10040   somebody else was faster
@@ -350,6 +361,30 @@ class QueueRefused(Refused):
         return {**super().as_error(), "code": self.said_code}
 
 
+class ZoneNameInvalid(Refused):
+    code = 1049
+
+
+class ZoneExists(Refused):
+    code = 1061
+
+
+class ZoneMissing(Refused):
+    code = 10082
+
+
+class ZonePending(Refused):
+    code = 10089
+
+
+class RouteInvalid(Refused):
+    code = 10022
+
+
+class DomainInvalid(Refused):
+    code = 100115
+
+
 class BodyInvalid(Refused):
     status = 422
 
@@ -466,6 +501,18 @@ class QueueNotFound(NotFound):
     code = 11000
 
 
+class ZoneNotFound(NotFound):
+    code = 7003
+
+
+class RouteNotFound(NotFound):
+    code = 10009
+
+
+class DomainNotFound(NotFound):
+    code = 100114
+
+
 class ConsumerNotFound(NotFound):
     code = 11002
 
@@ -501,6 +548,14 @@ class QueueConsumed(Conflict):
 
 class QueueExists(Conflict):
     code = 11009
+
+
+class RouteExists(Conflict):
+    code = 10020
+
+
+class DomainTaken(Conflict):
+    code = 100116
 
 
 class SubdomainTaken(Conflict):

@@ -45,7 +45,8 @@ def verified_token(session: DB, credentials: Credentials) -> Token:
         raise TokenInvalid("Invalid API Token: it is unknown or revoked.") from problem
 
 
-def _source(request: Request) -> str:
+def source_of(request: Request) -> str:
+    """What asks: `wrangler`, or `api` for everything else."""
     agent = request.headers.get("user-agent", "")
     return "wrangler" if agent.startswith("wrangler/") else "api"
 
@@ -67,10 +68,18 @@ def calling_actor(request: Request, credentials: Credentials, account_id: Accoun
         token = _recognise(session, credentials)
         if token.account_id != account_id:
             raise NotAllowed("Authentication error: this token has no access to that account.")
-        return Actor.token(token, _source(request))
+        return Actor.token(token, source_of(request))
+
+
+def calling_account_id(credentials: Credentials) -> str:
+    """The token's own account, for paths that name none; in a transaction of its own, for endpoints
+    that wait after committing."""
+    with transaction() as session:
+        return _recognise(session, credentials).account_id
 
 
 CurrentToken = Annotated[Token, Depends(calling_token)]
 VerifiedToken = Annotated[Token, Depends(verified_token)]
 CurrentAccount = Annotated[Account, Depends(calling_account)]
 CurrentActor = Annotated[Actor, Depends(calling_actor)]
+OwnAccountId = Annotated[str, Depends(calling_account_id)]

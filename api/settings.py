@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     # The account that bootstrap makes is called this, and so is its subdomain.
     account_name: str = "dev"
 
+    # --- zones ------------------------------------------------------------------------------
+    # How an account proves that a domain is its own: `dns` asks for a TXT record, `none` believes it.
+    zone_proof: Literal["dns", "none"] = "none"
+    # Name servers to ask, `address[:port]` with commas between; none: the system's.
+    resolvers: Annotated[list[str], NoDecode] = []
+
     # --- the control plane's own listeners --------------------------------------------------
     bind: str = "127.0.0.1"
     port: int = 8700
@@ -123,6 +129,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_command(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    @field_validator("resolvers", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod

@@ -21,7 +21,8 @@ import api.scripts.models
 import api.targets.models
 import api.telemetry.models
 import api.versions.models
-import api.workflows.models  # noqa: F401 - each import registers its tables
+import api.workflows.models
+import api.zones.models  # noqa: F401 - each import registers its tables
 from api.db import Model
 from api.settings import settings
 

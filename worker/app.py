@@ -28,6 +28,7 @@ app = application(
         "worker.stores",
         "worker.sweep",
         "worker.telemetry",
+        "worker.zones",
     ],
 )
 app.conf.update(

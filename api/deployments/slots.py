@@ -12,6 +12,8 @@ from api.scripts.urls import hostnames
 from api.targets import service as targets
 from api.targets.models import LambdaTarget
 from api.versions import service as versions
+from api.zones import service as zones
+from api.zones.service import Addresses
 
 
 def slot(session: Session, rollout: Rollout) -> dict[str, Any]:
@@ -26,11 +28,25 @@ def slots(session: Session, rollouts: Iterable[Rollout]) -> list[dict[str, Any]]
     # A Lambda target need not hear of its own function.
     ids = [row.script_id for row in rows if not isinstance(row.target, LambdaTarget)]
     functions = targets.backups(session, ids)
-    return [_slot(session, row, data_node, functions.get(row.script_id)) for row in rows]
+    addresses = zones.addresses(session, {row.script_id for row in rows if row.deployment_id})
+    return [
+        _slot(
+            session,
+            row,
+            data_node,
+            functions.get(row.script_id),
+            addresses.get(row.script_id, Addresses()) if row.deployment_id else Addresses(),
+        )
+        for row in rows
+    ]
 
 
 def _slot(
-    session: Session, rollout: Rollout, data_node: Node | None, function: dict[str, str] | None
+    session: Session,
+    rollout: Rollout,
+    data_node: Node | None,
+    function: dict[str, str] | None,
+    addresses: Addresses,
 ) -> dict[str, Any]:
     script, deployment = rollout.script, rollout.deployment
     home = _other_home(session, rollout)
@@ -43,7 +59,8 @@ def _slot(
         "name": script.name,
         "generation": rollout.generation,
         "deployment_id": rollout.deployment_id,
-        "hostnames": hostnames(script) if deployment else [],
+        "hostnames": [*(hostnames(script) if deployment else []), *addresses.hostnames],
+        "routes": addresses.routes,
         "scaling": script.scaling.model_dump(),
         "data_node": data_node.name if data_node and elsewhere else None,
         "data_bucket": (data_node.bucket or None) if data_node else None,

@@ -18,9 +18,11 @@ from api.logs.models import log_events
 from api.logs.showing import event
 from api.nodes import service as nodes
 from api.rays.subrequests import Subrequests, of_events
+from api.scripts import urls
 from api.scripts.models import Script
 from api.scripts.observability import Observed
 from api.versions.models import Version
+from api.zones import service as zones
 
 RAY = re.compile(r"([0-9a-f]{16})(-[A-Za-z0-9_-]*)?")
 EVENTS_MAX = 1000
@@ -116,7 +118,7 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         version=version,
         version_why=_version_why(deployment, record.version_id),
         deployment=deployment,
-        route_why=_route_why(script, record.host),
+        route_why=_route_why(session, script, record.host, record.path),
         node_name=names.get(record.node_id),
         start_why=_start_why(record),
         outcome_why=OUTCOMES.get(record.outcome, record.outcome),
@@ -166,11 +168,17 @@ def _version_why(deployment: Deployment | None, version_id: str) -> str:
     )
 
 
-def _route_why(script: Script | None, host: str) -> str:
-    name = script.name if script else "a Worker that is gone"
-    if script and host.startswith(f"{script.name.lower()}."):
-        return f"The host name is the live URL of {name}."
-    return f"The host name led to {name} then."
+def _route_why(session: Session, script: Script | None, host: str, path: str) -> str:
+    """By what leads to the script now: what did then is not kept."""
+    if script is None:
+        return "The host name led to a Worker that is gone then."
+    if host == urls.hostname(script):
+        return f"The host name is the live URL of {script.name}."
+    if pattern := zones.leading_pattern(session, script, host, path):
+        return f"The route {pattern} leads to {script.name}."
+    if host in {domain.hostname for domain in zones.domains_of_script(session, script)}:
+        return f"The host name is a custom domain of {script.name}."
+    return f"The host name led to {script.name} then."
 
 
 def _start_why(record: Row[Any]) -> str:

@@ -104,6 +104,35 @@ def test_a_request_is_explained_to_its_account_alone(
 
 
 @pytest.mark.parametrize(
+    ("host", "path", "why"),
+    [
+        ("shop.alice.localhost", "/", "is the live URL of shop."),
+        ("shop.example.com", "/", "is a custom domain of shop."),
+        ("shop.example.com", "/a?b", "The route *.example.com/a* leads to shop."),
+        ("www.example.com", "/b", "led to shop then."),
+    ],
+)
+def test_what_led_to_the_script(
+    gateway: TestClient,
+    node: Enrolment,
+    alice: Tenant,
+    script_id: str,
+    host: str,
+    path: str,
+    why: str,
+) -> None:
+    alice.result("POST", "/zones", json={"name": "example.com"})
+    alice.result("PUT", "workers/scripts/shop/routes", json=[{"pattern": "*.example.com/a*"}])
+    named = {"hostname": "shop.example.com", "service": "shop"}
+    alice.result("PUT", "workers/domains", json=named)
+    batch = _batch(alice, script_id, now())
+    request = batch["requests"][0]
+    request[COLUMNS.index("host")], request[COLUMNS.index("path")] = host, path
+    assert _sent(gateway, node, "batches", batch) == 200
+    assert alice.result("GET", f"skerry/rays/{RAY}")["route"]["why"].endswith(why)
+
+
+@pytest.mark.parametrize(
     ("share", "why"),
     [
         (10, "It has 10 % of the requests by deployment 2"),

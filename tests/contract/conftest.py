@@ -141,7 +141,16 @@ def _populate(world: World) -> None:
     queue = owner.result("POST", "queues", json={"queue_name": "free"})
     consumed = owner.result("POST", "queues", json={"queue_name": "jobs"})["queue_id"]
     consumer = owner.result("POST", f"queues/{consumed}/consumers", json={"type": "http_pull"})
+    zone = owner.result("POST", "/zones", json={"name": "example.com"})
+    routes = f"/zones/{zone['id']}/workers/routes"
+    route = owner.result("POST", routes, json={"pattern": "example.com/*", "script": SCRIPT})
+    named = {"hostname": "app.example.com", "service": SCRIPT}
+    domain = owner.result("PUT", "workers/domains", json=named)
     world.real = {
+        "zone_id": zone["id"],
+        "route_id": route["id"],
+        "domain_id": domain["id"],
+        "environment": "production",
         "account_id": owner.id,
         "name": SCRIPT,
         "version_id": deployment["versions"][0]["version_id"],

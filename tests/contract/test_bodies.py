@@ -68,6 +68,16 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
         "timeframe": {"from": 0, "to": 1},
         "datasets": [],
     },
+    ("POST", "/zones"): {"name": "example.org"},
+    ("POST", "/zones/{zone_id}/workers/routes"): {"pattern": "example.com/a", "script": SCRIPT},
+    ("PUT", "/zones/{zone_id}/workers/routes/{route_id}"): {
+        "pattern": "example.com/a",
+        "script": SCRIPT,
+    },
+    ("PUT", f"{SCRIPT_PATH}/routes"): [{"pattern": "example.com/a"}],
+    ("PUT", "workers/domains"): {"hostname": "www.example.com", "service": SCRIPT},
+    ("POST", f"{SCRIPT_PATH}/domains/changeset"): [{"hostname": "www.example.com"}],
+    ("PUT", f"{SCRIPT_PATH}/domains/records"): {"origins": [{"hostname": "www.example.com"}]},
     ("PUT", f"{SCRIPT_PATH}/secrets"): {"name": "A", "text": "1"},
     ("PATCH", f"{SCRIPT_PATH}/secrets-bulk"): {"secrets": {"A": {"text": "1"}}},
     ("PATCH", f"workers/workers/{SCRIPT}/versions/latest"): {"env": {"A": {"text": "1"}}},
@@ -95,7 +105,12 @@ def _refused(world: World, operation: tuple[str, str], **arguments: Any) -> tupl
 def test_the_list_of_json_operations_is_whole(world: World) -> None:
     paths = world.app.openapi()["paths"]
     taking_json = {
-        (method.upper(), world.path(path).removeprefix(f"/client/v4/accounts/{world.owner.id}/"))
+        (
+            method.upper(),
+            world.path(path)
+            .removeprefix(f"/client/v4/accounts/{world.owner.id}/")
+            .removeprefix("/client/v4"),
+        )
         for path, methods in paths.items()
         for method, operation in methods.items()
         # Those need a node; tests/wrangler sends their bodies.
@@ -163,6 +178,12 @@ def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes
             '{"versions": [{"version_id": "{version_id}", "percentage": 100}],'
             ' "annotations": {"workers/message": "!"}}',
         ),
+        ("POST", "/zones", '{"name": "a!.example"}'),
+        ("POST", "/zones", '{"name": "a.example", "account": {"id": "!"}}'),
+        ("PUT", "routes", '[{"pattern": "example.com/!"}]'),
+        ("PUT", "routes", '[{"pattern": "example.com/", "zone_id": "!"}]'),
+        ("PUT", "routes", '[{"pattern": "example.com/", "zone_name": "!"}]'),
+        ("PUT", "workers/domains", '{"hostname": "www.example.com", "service": "!"}'),
         ("PUT", "secrets", '{"name": "A!", "text": "1"}'),
         ("PUT", "secrets", '{"name": "A", "text": "1!"}'),
         ("PATCH", "secrets-bulk", '{"secrets": {"A!": {"text": "1"}}}'),
@@ -177,7 +198,11 @@ def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes
 def test_text_that_cannot_be_stored(
     world: World, method: str, path: str, body: str, bad: str
 ) -> None:
-    full = path if path.startswith(("workers/", "tokens", "storage/")) else f"{SCRIPT_PATH}/{path}"
+    full = (
+        path
+        if path.startswith(("/", "workers/", "tokens", "storage/"))
+        else f"{SCRIPT_PATH}/{path}"
+    )
     content = body.replace("!", bad).replace("{version_id}", world.real["version_id"])
     _refused(world, (method, full), content=content.encode())
 

@@ -60,24 +60,6 @@ def test_products_that_are_not_there_yet(
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        pytest.param({"routes": ["example.org/*"]}, "Routes and custom domains", id="route"),
-    ],
-)
-def test_triggers_that_are_not_there_yet(
-    newest: Wrangler, project: Project, config: dict[str, Any], words: str
-) -> None:
-    """wrangler configures triggers after the upload, so the script is there and its URL works."""
-    project.answer_with("without a trigger")
-    project.configure(workers_dev=True, **config)
-    said = newest.refused("deploy")
-    assert words in said
-    assert NOT_YET in said
-    project.answers("without a trigger")
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
         pytest.param({"compatibility_flags": ["no_such_flag"]}, "no_such_flag", id="flag"),
         pytest.param({"compatibility_date": "2999-01-01"}, "in the future", id="date"),
     ],
