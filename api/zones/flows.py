@@ -123,8 +123,8 @@ def update_route(
         route = service.get_route(session, zone, route_id)
         before = route.script
         service.change_route(session, route, pattern, script)
-        # Who lets go is told first.
-        concerned = [before, script] if before.id != script.id else [script]
+        # Who lets go is told last: in between, nodes take the newer of the two for it.
+        concerned = [script, before] if before.id != script.id else [script]
         return Led([route], [], _tell(session, concerned))
 
 
@@ -177,7 +177,8 @@ def _change_domains(
         losers = change(session, script)
         domains = service.domains_of_script(session, script)
         changed = before != {domain.id for domain in domains}
-        concerned = [*losers, script] if changed else []
+        # Who lets go is told last, as above.
+        concerned = [script, *losers] if changed else []
         return Led([], domains, _tell(session, concerned))
 
 

@@ -371,9 +371,11 @@ class Slots:
         self.seen = 0
 
     def new(self) -> dict[str, tuple[list[str], list[str]]]:
-        """Host names and routes of each script whose slot has changed since the last look."""
+        """Host names and routes of each script whose slot has changed since the last look, the first
+        that a node is to hear of first."""
         self.session.expire_all()
-        slots = rollouts.desired(self.session, self.node, self.seen)
+        found = rollouts.desired(self.session, self.node, self.seen)
+        slots = sorted(found, key=lambda slot: slot["generation"])
         self.seen = max([self.seen, *(slot["generation"] for slot in slots)])
         return {slot["name"]: (slot["hostnames"], slot["routes"]) for slot in slots}
 
@@ -402,7 +404,9 @@ def test_the_life_of_a_route(
     assert (status, code, "leads to my-app" in message) == (409, 10020, True)
     body = {"pattern": "*.example.com/x", "script": other}
     assert alice.result("PUT", f"{routes}/{route['id']}", json=body)["script"] == other
-    assert slots.new() == {script: ([], []), other: ([], ["*.example.com/x"])}
+    told = slots.new()
+    assert told == {script: ([], []), other: ([], ["*.example.com/x"])}
+    assert list(told) == [other, script]  # visitors find one of the two at any time
     of_service = f"workers/services/{other}/environments/production/routes?show_zonename=true"
     (shown,) = alice.result("GET", of_service)
     assert (shown["pattern"], shown["zone_name"]) == ("*.example.com/x", "example.com")
@@ -588,7 +592,9 @@ def test_the_life_of_a_custom_domain(
     # The same name once more goes to the script that is named now.
     moved = alice.result("PUT", f"{DOMAINS}/records", json={**body, "service": other})
     assert (moved["id"], moved["service"]) == (domain["id"], other)
-    assert slots.new() == {script: ([], []), other: (["app.example.com"], [])}
+    told = slots.new()
+    assert told == {script: ([], []), other: (["app.example.com"], [])}
+    assert list(told) == [other, script]
     assert alice.result("DELETE", f"{DOMAINS}/{domain['id']}") == {"id": domain["id"]}
     assert slots.new() == {other: ([], [])}
 

@@ -9,7 +9,7 @@ from edge.agent.cells.guard import LONGEST_DELAY_SECONDS, delay
 from edge.agent.desired import DesiredSlot, Version
 from edge.agent.front.template import slots_text
 from edge.agent.intake import Intake, advance
-from edge.agent.routing import hosts
+from edge.agent.routing import maps
 from edge.agent.sealing import Seal
 from edge.agent.settings import SettingsError, read_settings
 from edge.agent.state import Slot, SlotState, State
@@ -102,9 +102,9 @@ def test_cell_numbers_are_never_given_twice(state: State) -> None:
 def test_the_newer_decision_gets_a_contested_hostname() -> None:
     old, new = desired("1", 1, "x.test", "y.test"), desired("2", 2, "x.test")
     for order in ([slot(old, 0), slot(new, 1)], [slot(new, 1), slot(old, 0)]):
-        assert hosts(order) == {"x.test": "s1", "y.test": "s0"}
+        assert maps(order).hosts == {"x.test": "s1", "y.test": "s0"}
     gone = desired("2", 3, "x.test", deployed=False)
-    assert hosts([slot(old, 0), slot(gone, 1)]) == {"x.test": "s0", "y.test": "s0"}
+    assert maps([slot(old, 0), slot(gone, 1)]).hosts == {"x.test": "s0", "y.test": "s0"}
 
 
 def test_backends_are_declared_for_every_slot() -> None:
