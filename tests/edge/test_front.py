@@ -3,10 +3,12 @@
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,41 @@ def test_visitors_cannot_forge_what_the_platform_says(node: TestNode) -> None:
     left = [name for name in headers if name.startswith("x-skerry") or "country" in name]
     assert left == []
     assert not {"true-client-ip", "cf-cache-namespace"} & headers.keys()
+
+
+def test_what_only_looks_like_a_claim_passes(node: TestNode) -> None:
+    honest = {
+        "CF-Access-Client-Id": "abc",
+        "CF-Rays": "1",
+        "X-Forwarded-Host": "example.com",
+        "My-X-Skerry": "1",
+        "X-Real-IPs": "1",
+    }
+    twice = [("X-Forwarded-For", "6.6.6.6"), ("x-FORWARDED-for", "7.7.7.7")]
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection.putrequest("GET", "/", skip_host=True)
+    for name, value in [("Host", host_of("echo")), *honest.items(), *twice]:
+        connection.putheader(name, value)
+    connection.endheaders()
+    headers = json.loads(connection.getresponse().read())["headers"]
+    connection.close()
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert {name: headers[name.lower()] for name in honest} == honest
+
+
+def test_ray_ids_differ_and_grow_with_time(node: TestNode) -> None:
+    def ray() -> str:
+        return node.visit("echo").headers["cf-ray"].partition("-")[0]
+
+    first = ray()
+    with ThreadPoolExecutor(8) as visitors:
+        rays = list(visitors.map(lambda _: ray(), range(400)))
+    assert len({first, *rays}) == 401
+    assert all(re.fullmatch(r"[0-9a-f]{16}", one) for one in rays)
+    # Once in six days they begin again.
+    began, ended = int(first, 16), int(ray(), 16)
+    if began < ended:
+        assert all(began < int(one, 16) < ended for one in rays)
 
 
 def test_a_throw_is_told_apart_from_a_scripts_own_500(node: TestNode) -> None:
