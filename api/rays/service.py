@@ -21,6 +21,8 @@ from api.rays.subrequests import Subrequests, of_events
 from api.scripts.models import Script
 from api.scripts.observability import Observed
 from api.versions.models import Version
+from api.zones import service as zones
+from api.zones.models import CustomDomain, Route
 
 RAY = re.compile(r"([0-9a-f]{16})(-[A-Za-z0-9_-]*)?")
 EVENTS_MAX = 1000
@@ -115,7 +117,7 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         version=version,
         version_why=_version_why(deployment, record.version_id),
         deployment=deployment,
-        route_why=_route_why(script, record.host),
+        route_why=_route_why(session, account, script, record),
         node_name=names.get(record.node_id),
         start_why=_start_why(record),
         outcome_why=OUTCOMES.get(record.outcome, record.outcome),
@@ -165,11 +167,23 @@ def _version_why(deployment: Deployment | None, version_id: str) -> str:
     )
 
 
-def _route_why(script: Script | None, host: str) -> str:
+def _route_why(session: Session, account: Account, script: Script | None, record: Row[Any]) -> str:
+    """What leads there now: a route or a custom domain is not kept once it is gone."""
     name = script.name if script else "a Worker that is gone"
-    if script and host.startswith(f"{script.name.lower()}."):
+    found = zones.answering(session, account, record.host, record.path)
+    if found:
+        said = "; ".join(_leads(one, script) for one in found)
+        same = any(one.script_id == record.script_id for one in found)
+        return f"{said}." if same else f"{said}. Then it led to {name}."
+    if script and record.host.startswith(f"{script.name.lower()}."):
         return f"The host name is the live URL of {name}."
     return f"The host name led to {name} then."
+
+
+def _leads(one: Route | CustomDomain, script: Script | None) -> str:
+    what = f"The route {one.pattern}" if isinstance(one, Route) else "The custom domain"
+    there = "there" if script and one.script_id == script.id else f"to {one.script.name}"
+    return f"{what} leads {there} now"
 
 
 def _start_why(record: Row[Any]) -> str:

@@ -12,6 +12,7 @@ from api.errors import RouteInvalid
 from api.zones.names import HostNameError, as_ascii
 
 PATTERN_LENGTH_MAX = 1024
+SCHEMES = ("http", "https")
 # What a request line can hold as a path, without the wildcard.
 _PATH = re.compile(r"/[!-)+-~]*\*?")
 
@@ -30,6 +31,20 @@ class Pattern:
     def base(self) -> str:
         """The host without its wildcard: what has to be in the zone."""
         return self.host.removeprefix("*").removeprefix(".")
+
+    def fits(self, scheme: str, host: str, path: str) -> tuple[object, ...] | None:
+        """None for a request that this does not lead; else how specific it is, to compare with others.
+
+        As on the nodes (`edge/agent/precedence.py`), where `*example.com/` is `example.com/` or `*.example.com/`.
+        """
+        exact = host == self.base and not self.host.startswith("*.")
+        below = self.host.startswith("*") and host.endswith(f".{self.base}")
+        start = self.path.removesuffix("*")
+        open_ = start != self.path
+        led = path.startswith(start) if open_ else path == start
+        if self.scheme not in ("", scheme) or not (exact or below) or not led:
+            return None
+        return exact, len(self.base), not open_, len(start), bool(self.scheme)
 
     def __str__(self) -> str:
         prefix = f"{self.scheme}://" if self.scheme else ""

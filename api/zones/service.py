@@ -103,6 +103,12 @@ def get(session: Session, account: Account | str, zone_id: str) -> Zone:
     return zone
 
 
+def find(session: Session, account_id: str, text: str) -> Zone | None:
+    """The account's zone of that id or name."""
+    query = owned_by(account_id).where(or_(Zone.id == text, Zone.name == _written(text)))
+    return session.scalar(query)
+
+
 def covering(session: Session, account: Account | str, host: str) -> Zone | None:
     """The account's zone that a host is in, pending or not."""
     account_id = account if isinstance(account, str) else account.id
@@ -177,6 +183,35 @@ def remove(session: Session, zone: Zone) -> list[Script]:
     session.delete(zone)
     session.flush()
     return list(concerned.values())
+
+
+def search(
+    session: Session, account: Account, words: Sequence[str], *, limit: int
+) -> tuple[list[Zone], list[CustomDomain]]:
+    """Zones and custom domains that have all the words in their names, at most so many of each."""
+    named = [Zone.name.contains(word, autoescape=True) for word in words]
+    hosts = [CustomDomain.hostname.contains(word, autoescape=True) for word in words]
+    found = owned_by(account.id).where(*named).order_by(Zone.name).limit(limit)
+    domains = domains_of(account.id).where(*hosts).limit(limit)
+    return list(session.scalars(found)), list(session.scalars(domains))
+
+
+def sizes(session: Session, listed: Iterable[Zone]) -> dict[str, tuple[int, int]]:
+    """How many routes and custom domains zones have, by their ids."""
+    ids = [zone.id for zone in listed]
+    counts = [
+        dict(
+            session.execute(
+                select(model.zone_id, func.count())
+                .where(model.zone_id.in_(ids))
+                .group_by(model.zone_id)
+            )
+            .tuples()
+            .all()
+        )
+        for model in (Route, CustomDomain)
+    ]
+    return {id_: (counts[0].get(id_, 0), counts[1].get(id_, 0)) for id_ in ids}
 
 
 # --- the proof --------------------------------------------------------------------------------
@@ -497,6 +532,36 @@ def _check_domain(zone: Zone, hostname: str) -> None:
     if reserved := names.reserved_host(hostname):
         raise DomainInvalid(f"{reserved} Nothing was changed.")
     _refuse_pending(zone)
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+def answering(
+    session: Session, account: Account | str, host: str, path: str
+) -> list[Route | CustomDomain]:
+    """What leads a request of this host and path somewhere now: a route, else the custom domain.
+
+    Two routes when http and https lead differently; empty when the host is in no active zone, or nothing fits.
+    """
+    zone = covering(session, account, host)
+    if zone is None or not zone.active:
+        return []
+    candidates = [(patterns.read(route.pattern), route) for route in routes(session, zone)]
+    found: list[Route | CustomDomain] = []
+    domain = session.scalar(
+        select(CustomDomain).where(CustomDomain.zone_id == zone.id, CustomDomain.hostname == host)
+    )
+    for scheme in patterns.SCHEMES:
+        fitting = [
+            (specificity, route)
+            for pattern, route in candidates
+            if (specificity := pattern.fits(scheme, host, path))
+        ]
+        best = max(fitting, key=lambda one: one[0])[1] if fitting else domain
+        if best is not None and best not in found:
+            found.append(best)
+    return found
 
 
 # --- scripts ----------------------------------------------------------------------------------
