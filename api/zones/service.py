@@ -199,19 +199,15 @@ def search(
 def sizes(session: Session, listed: Iterable[Zone]) -> dict[str, tuple[int, int]]:
     """How many routes and custom domains zones have, by their ids."""
     ids = [zone.id for zone in listed]
-    counts = [
-        dict(
-            session.execute(
-                select(model.zone_id, func.count())
-                .where(model.zone_id.in_(ids))
-                .group_by(model.zone_id)
-            )
-            .tuples()
-            .all()
-        )
-        for model in (Route, CustomDomain)
-    ]
-    return {id_: (counts[0].get(id_, 0), counts[1].get(id_, 0)) for id_ in ids}
+    routes, domains = _counts(session, Route, ids), _counts(session, CustomDomain, ids)
+    return {id_: (routes.get(id_, 0), domains.get(id_, 0)) for id_ in ids}
+
+
+def _counts(
+    session: Session, model: type[Route] | type[CustomDomain], zone_ids: Sequence[str]
+) -> dict[str, int]:
+    query = select(model.zone_id, func.count()).where(model.zone_id.in_(zone_ids))
+    return dict(session.execute(query.group_by(model.zone_id)).all())
 
 
 # --- the proof --------------------------------------------------------------------------------
