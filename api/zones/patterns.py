@@ -2,7 +2,8 @@
 
 HOST may begin with `*` (`*.example.com` is every name below, `*example.com` the name itself too) and PATH may
 end with one. Which pattern answers a request is decided on the nodes: the most specific host first, then the
-most specific path.
+most specific path. Nodes look at how a host ends and know no zones: what they are told begins with `*.` only, or
+`*example.com` would catch `notexample.com`, which may be somebody else's.
 """
 
 import re
@@ -13,8 +14,8 @@ from api.zones.names import HostNameError, as_ascii
 
 PATTERN_LENGTH_MAX = 1024
 SCHEMES = ("http", "https")
-# What a request line can hold as a path, without the wildcard.
-_PATH = re.compile(r"/[!-)+-~]*\*?")
+# Printable ASCII but for what HAProxy takes for its own (`edge/agent/patterns.py`), and the wildcard.
+_PATH = re.compile(r"/[!%&()+-:<=>@-\[\]-~]*\*?")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,21 @@ class Pattern:
             return None
         return exact, len(self.base), not open_, len(start), bool(self.scheme)
 
+    @property
+    def forms(self) -> list[str]:
+        """As nodes are told it: `*example.com/` is short for `example.com/` and `*.example.com/`."""
+        if self.host.startswith("*") and not self.host.startswith("*."):
+            return [str(self.at(self.base)), str(self.at(f"*.{self.base}"))]
+        return [str(self)]
+
+    @property
+    def rivals(self) -> list[str]:
+        """The patterns that share a form with this one, itself among them."""
+        return [*{str(self), *self.forms, str(self.at(f"*{self.base}"))}]
+
+    def at(self, host: str) -> "Pattern":
+        return Pattern(self.scheme, host, self.path)
+
     def __str__(self) -> str:
         prefix = f"{self.scheme}://" if self.scheme else ""
         return f"{prefix}{self.host}{self.path}"
@@ -53,16 +69,25 @@ class Pattern:
 
 def read(text: str) -> Pattern:
     """Read a pattern; raises RouteInvalid with what is wrong about it."""
+    _refuse_long(text)
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator or "/" in scheme:
+        scheme, rest = "", text.strip()
+    elif (scheme := scheme.lower()) not in ("http", "https"):
+        raise _invalid(text, "it may begin with http:// or https://, and with no other scheme")
+    host, slash, path = rest.partition("/")
+    read = Pattern(scheme, _host(text, host), _path(text, slash + path or "/"))
+    # A-labels are longer than what they stand for, and so is a form.
+    for form in read.forms:
+        _refuse_long(form)
+    return read
+
+
+def _refuse_long(text: str) -> None:
     if len(text) > PATTERN_LENGTH_MAX:
         raise RouteInvalid(
             f"A route pattern has at most {PATTERN_LENGTH_MAX:,} characters. Nothing was changed."
         )
-    scheme, separator, rest = text.strip().rpartition("://")
-    scheme = scheme.lower()
-    if separator and scheme not in ("http", "https"):
-        raise _invalid(text, "it may begin with http:// or https://, and with no other scheme")
-    host, slash, path = rest.partition("/")
-    return Pattern(scheme, _host(text, host), _path(text, slash + path or "/"))
 
 
 def _host(text: str, host: str) -> str:
@@ -88,7 +113,8 @@ def _path(text: str, path: str) -> str:
     if not _PATH.fullmatch(path):
         raise _invalid(
             text,
-            "a path is printable ASCII; write other characters percent-encoded, as browsers do",
+            "a path is printable ASCII without blanks and \"'\\;$; write other characters "
+            "percent-encoded, as browsers do",
         )
     return path
 

@@ -283,10 +283,10 @@ def add_route(session: Session, zone: Zone, pattern: str, script: Script) -> Rou
 
     Raises RouteInvalid, ZonePending, and RouteExists for a pattern that is there, also the script's own.
     """
-    written = _pattern_in(zone, pattern)
-    _refuse_taken(session, zone, written)
+    read = _pattern_in(zone, pattern)
+    _refuse_taken(session, zone, read, script)
     _refuse_too_many(session, Route, zone, ROUTES_MAX, "routes")
-    route = Route(zone=zone, pattern=written, script=script)
+    route = Route(zone=zone, pattern=str(read), script=script)
     session.add(route)
     session.flush()
     return route
@@ -294,9 +294,9 @@ def add_route(session: Session, zone: Zone, pattern: str, script: Script) -> Rou
 
 def change_route(session: Session, route: Route, pattern: str, script: Script) -> Route:
     """The same with a route that is there."""
-    written = _pattern_in(route.zone, pattern)
-    _refuse_taken(session, route.zone, written, but=route.id)
-    route.pattern, route.script = written, script
+    read = _pattern_in(route.zone, pattern)
+    _refuse_taken(session, route.zone, read, script, but=route.id)
+    route.pattern, route.script = str(read), script
     session.flush()
     return route
 
@@ -311,7 +311,7 @@ def replace_routes(session: Session, script: Script, wanted: Sequence[Place]) ->
     for place in wanted:
         read = patterns.read(place.text)
         zone = zone_of(session, script.account_id, read.base, place)
-        kept[zone.id, _pattern_in(zone, place.text)] = zone
+        kept[zone.id, str(_pattern_in(zone, place.text))] = zone
     for key, route in before.items():
         if key not in kept:
             session.delete(route)
@@ -322,8 +322,8 @@ def replace_routes(session: Session, script: Script, wanted: Sequence[Place]) ->
     return routes_of_script(session, script)
 
 
-def _pattern_in(zone: Zone, text: str) -> str:
-    """A pattern as it is stored, if it may be a route of the zone."""
+def _pattern_in(zone: Zone, text: str) -> patterns.Pattern:
+    """A pattern, if it may be a route of the zone."""
     read = patterns.read(text)
     if not names.within(read.base, zone.name):
         raise RouteInvalid(
@@ -332,7 +332,7 @@ def _pattern_in(zone: Zone, text: str) -> str:
     if reserved := names.reserved_host(read.host):
         raise RouteInvalid(f"{reserved} Nothing was changed.")
     _refuse_pending(zone)
-    return str(read)
+    return read
 
 
 def _refuse_pending(zone: Zone) -> None:
@@ -343,13 +343,30 @@ def _refuse_pending(zone: Zone) -> None:
         )
 
 
-def _refuse_taken(session: Session, zone: Zone, pattern: str, *, but: str = "") -> None:
-    query = select(Route).where(Route.zone_id == zone.id, Route.pattern == pattern, Route.id != but)
-    if found := session.scalar(query):
-        raise RouteExists(
-            f'A route with the pattern "{pattern}" already exists: it leads to {found.script.name}. '
-            "Nothing was changed."
+def _refuse_taken(
+    session: Session, zone: Zone, pattern: patterns.Pattern, script: Script, *, but: str = ""
+) -> None:
+    """What nodes are told of a zone leads to one script each. One script may say the same twice with
+    `*example.com/` and `example.com/`, but not with the same pattern."""
+    query = select(Route).where(
+        Route.zone_id == zone.id,
+        Route.id != but,
+        Route.pattern.in_(pattern.rivals),
+        or_(Route.pattern == str(pattern), Route.script_id != script.id),
+    )
+    found = session.scalar(query.order_by(Route.pattern != str(pattern)).limit(1))
+    if found is None:
+        return
+    if found.pattern == str(pattern):
+        said = (
+            f'A route with the pattern "{pattern}" already exists: it leads to {found.script.name}.'
         )
+    else:
+        said = (
+            f'"{pattern}" takes in the same as the route "{found.pattern}", which leads to '
+            f"{found.script.name}. Use *. for the names below alone."
+        )
+    raise RouteExists(f"{said} Nothing was changed.")
 
 
 def _refuse_too_many(
@@ -576,7 +593,9 @@ def addresses(session: Session, script_ids: Iterable[str]) -> dict[str, Addresse
     for id_, pattern in session.execute(
         led.where(Route.script_id.in_(ids)).order_by(Route.pattern)
     ):
-        found.setdefault(id_, Addresses()).routes.append(pattern)
+        found.setdefault(id_, Addresses()).routes.extend(patterns.read(pattern).forms)
+    for each in found.values():
+        each.routes[:] = sorted(set(each.routes))
     return found
 
 

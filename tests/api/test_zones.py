@@ -35,6 +35,7 @@ DOMAINS = "workers/domains"
         ("HTTP://example.com", "http://example.com/", "example.com"),
         ("bücher.example/", "xn--bcher-kva.example/", "xn--bcher-kva.example"),
         ("*.bücher.example/x", "*.xn--bcher-kva.example/x", "xn--bcher-kva.example"),
+        ("example.com/to/http://*", "example.com/to/http://*", "example.com"),
         ("example.com./x", "example.com/x", "example.com"),
     ],
 )
@@ -51,6 +52,7 @@ def test_how_a_pattern_is_stored(text: str, stored: str, base: str) -> None:
         ("/path", "no host"),
         ("*/path", "no host"),
         ("ftp://example.com/", "no other scheme"),
+        ("://example.com/", "no other scheme"),
         ("example.com:8080/", "no port"),
         ("a*.example.com/", "one wildcard at most, at its beginning"),
         ("**.example.com/", "one wildcard at most, at its beginning"),
@@ -60,6 +62,8 @@ def test_how_a_pattern_is_stored(text: str, stored: str, base: str) -> None:
         ("example.com/#a", "no query and no fragment"),
         ("example.com/a b", "printable ASCII"),
         ("example.com/ü", "percent-encoded"),
+        ("example.com/a;b", "printable ASCII without"),
+        ("example.com/$", "printable ASCII without"),
         ("127.0.0.1/x", "IP address"),
         ("-a.example.com/", "no label"),
         ("a..example.com/", "no label"),
@@ -452,6 +456,28 @@ def test_all_routes_of_a_script_are_replaced(
     assert slots.new() == {script: ([], ["example.org/x"])}
 
 
+def test_a_wildcard_without_a_dot_stays_in_its_zone(
+    alice: Tenant, slots: Slots, script: str, other: str, zone: Any
+) -> None:
+    """Nodes compare how a host ends, and `notexample.com` may be another account's."""
+    slots.new()
+    both = ["*.example.com/x*", "example.com/x*"]
+    assert put(alice, script, "*example.com/x*") == ["*example.com/x*"]
+    assert slots.new() == {script: ([], both)}
+    # The same once more is one to the nodes.
+    put(alice, script, "*example.com/x*", "example.com/x*")
+    assert slots.new() == {script: ([], both)}
+    routes = f"/zones/{zone['id']}/workers/routes"
+    for pattern in ("example.com/x*", "*.example.com/x*"):
+        body = {"pattern": pattern, "script": other}
+        assert alice.refusal("POST", routes, json=body)[:2] == (409, 10020), pattern
+    # Another path, or another scheme, is another route.
+    put(alice, other, "example.com/x", "https://example.com/x*")
+    body = {"pattern": "*example.com/x", "script": script}
+    status, code, message = alice.refusal("POST", routes, json=body)
+    assert (status, code, 'the route "example.com/x"' in message) == (409, 10020, True)
+
+
 def test_a_zone_is_deleted_with_all_that_leads_through_it(
     alice: Tenant, slots: Slots, script: str, other: str, zone: Any
 ) -> None:
@@ -518,7 +544,8 @@ def test_the_life_of_a_custom_domain(
         assert alice.result("GET", f"{path}/{domain['id']}") == domain
         assert mallory.refusal("GET", f"{path}/{domain['id']}")[:2] == (404, 100114)
         assert mallory.refusal("DELETE", f"{path}/{domain['id']}")[:2] == (404, 100114)
-        query = f"?page=0&per_page=5&service={script}&environment=production"
+        first = 0 if path.endswith("records") else 1
+        query = f"?page={first}&per_page=5&service={script}&environment=production"
         assert [one["id"] for one in alice.result("GET", f"{path}{query}")] == [domain["id"]]
         assert alice.result("GET", f"{path}?service={other}") == []
     assert hosts(alice, f"?zone_id={zone['id']}&hostname=app.example.com") == [

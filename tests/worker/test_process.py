@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,11 +17,14 @@ from api import health
 from api.accounts import service as accounts
 from api.accounts.actor import Actor
 from api.accounts.models import Account
+from api.clock import now
 from api.db import SessionFactory, transaction
 from api.deployments import flows
 from api.deployments.models import Deployment, Rollout
 from api.versions.bundle import Upload, UploadedModule
+from api.zones.models import Zone
 from tests.conftest import ROOT
+from tests.names import name_server
 from tests.worker.agent import Agent
 
 SOURCE = b"export default { fetch() { return new Response('hi') } }"
@@ -49,13 +52,17 @@ def agent(account: Account, tmp_path: Path) -> Iterator[Agent]:
 
 @contextmanager
 def _process(
-    committed: Engine, *arguments: str, application: str = "worker.app"
+    committed: Engine,
+    *arguments: str,
+    application: str = "worker.app",
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **os.environ,
         "DATABASE_URL": committed.url.render_as_string(hide_password=False),
         "SKERRY_PUSH_LOST_AFTER_SECONDS": "2",
         "SKERRY_SWEEP_EVERY_SECONDS": "1",
+        **(settings or {}),
     }
     command = [sys.executable, "-m", "celery", "-A", application, *arguments]
     process = subprocess.Popen(
@@ -79,8 +86,9 @@ def _beat(committed: Engine, folder: Path):  # type: ignore[no-untyped-def]
     return _process(committed, *arguments, application="worker.clock")
 
 
-def _worker(committed: Engine):  # type: ignore[no-untyped-def]
-    return _process(committed, "worker", "-Q", "push,default", "-c", "2", "--loglevel=INFO")
+def _worker(committed: Engine, **settings: str):  # type: ignore[no-untyped-def]
+    arguments = ("worker", "-Q", "push,default", "-c", "2", "--loglevel=INFO")
+    return _process(committed, *arguments, settings=settings)
 
 
 def _deploy(account: Account) -> str:
@@ -172,3 +180,24 @@ def test_a_lost_message_only_delays(
     beat = _beat(committed, tmp_path)
     with beat, _worker(committed):
         _eventually(lambda: _state(deployment) == DONE)
+
+
+def test_a_zone_is_proven_while_nobody_asks(
+    committed: Engine, account: Account, tmp_path: Path
+) -> None:
+    with transaction() as session:
+        name = f"zone-{time.time_ns()}.test"
+        zone = Zone(account_id=account.id, name=name, next_check_at=now())
+        session.add(zone)
+
+    def active() -> bool:
+        with SessionFactory() as session:
+            return session.get_one(Zone, zone.id).active
+
+    with name_server() as server:
+        server.records[zone.challenge] = [zone.token]
+        proving = {"SKERRY_ZONE_PROOF": "dns", "SKERRY_RESOLVERS": server.address}
+        beat = _beat(committed, tmp_path)
+        with beat, _worker(committed, **proving):
+            _eventually(active)
+        assert server.asked == [zone.challenge]
