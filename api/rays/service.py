@@ -172,7 +172,7 @@ def _route_why(session: Session, account: Account, script: Script | None, record
     name = script.name if script else "a Worker that is gone"
     found = zones.answering(session, account, record.host, record.path)
     if found:
-        said = "; ".join(_leads(one, script) for one in found)
+        said = "The " + "; the ".join(_leads(one, script) for one in found)
         same = any(one.script_id == record.script_id for one in found)
         return f"{said}." if same else f"{said}. Then it led to {name}."
     if script and record.host.startswith(f"{script.name.lower()}."):
@@ -181,7 +181,7 @@ def _route_why(session: Session, account: Account, script: Script | None, record
 
 
 def _leads(one: Route | CustomDomain, script: Script | None) -> str:
-    what = f"The route {one.pattern}" if isinstance(one, Route) else "The custom domain"
+    what = f"route {one.pattern}" if isinstance(one, Route) else "custom domain"
     there = "there" if script and one.script_id == script.id else f"to {one.script.name}"
     return f"{what} leads {there} now"
 
