@@ -16,7 +16,7 @@ from dashboard.forms import Form
 from dashboard.pages.script_settings import page
 from dashboard.session import CurrentActor
 
-router = APIRouter(prefix="/workers/{name}")
+router = APIRouter(prefix="/workers/{name}/settings")
 Text = Annotated[str, Field()]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 _NO_ZONE = "None of your zones has this host name. Add its domain under Zones first."

@@ -21,7 +21,10 @@ def make_pending(platform: Platform) -> None:
     found = config.load(DataDirectory(platform.data.resolve()).config)
     url = postgres.url(found.ports["postgres"], found.password("postgres"))
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
-        database.execute("UPDATE zones SET status = 'pending' WHERE name = %s", [ZONE])
+        database.execute(
+            "UPDATE zones SET status = 'pending', next_check_at = now() + interval '1 hour' WHERE name = %s",
+            [ZONE],
+        )
 
 
 def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platform) -> None:

@@ -190,7 +190,7 @@ def test_a_worker_takes_and_leaves_its_places(
         ("routes", {"pattern": "https://*.example.com/x*"}),
         ("routes", {"pattern": "example.com"}),
     ):
-        answer = ada.post(f"/workers/shop/{path}", data=sent)
+        answer = ada.post(f"/workers/shop/settings/{path}", data=sent)
         assert answer.headers["location"] == settings_page
     led = {"shop.example.com", "https://*.example.com/x*", "example.com/"}
     assert stored(session, account) == dict.fromkeys(led, "shop")
@@ -214,8 +214,8 @@ def test_what_another_worker_has_stays_with_it(
     ada: TestClient, zone: str, session: Session, account: Account
 ) -> None:
     """A page that is older than a change does not undo it."""
-    ada.post("/workers/shop/domains", data={"hostname": "shop.example.com"})
-    ada.post("/workers/shop/routes", data={"pattern": "example.com/x"})
+    ada.post("/workers/shop/settings/domains", data={"hostname": "shop.example.com"})
+    ada.post("/workers/shop/settings/routes", data={"pattern": "example.com/x"})
     shown = ada.get("/workers/shop/settings").text
     for label in ("Remove shop.example.com", "Delete example.com/x"):
         address = action(shown, label).replace("/shop/", "/blog/")
@@ -239,9 +239,9 @@ def test_what_another_worker_has_stays_with_it(
 def test_a_place_that_a_worker_cannot_have(
     ada: TestClient, zone: str, path: str, field: str, typed: str, said: str
 ) -> None:
-    ada.post("/workers/blog/domains", data={"hostname": "taken.example.com"})
-    ada.post("/workers/blog/routes", data={"pattern": "example.com/taken"})
-    answer = ada.post(f"/workers/shop/{path}", data={field: typed})
+    ada.post("/workers/blog/settings/domains", data={"hostname": "taken.example.com"})
+    ada.post("/workers/blog/settings/routes", data={"pattern": "example.com/taken"})
+    answer = ada.post(f"/workers/shop/settings/{path}", data={field: typed})
     assert answer.status_code == 422
     assert f"{field}-error" in answer.text
     assert said in text_of(answer.text)
@@ -249,7 +249,7 @@ def test_a_place_that_a_worker_cannot_have(
 
 
 def test_zones_and_custom_domains_are_found(ada: TestClient, zone: str) -> None:
-    ada.post("/workers/shop/domains", data={"hostname": "till.example.com"})
+    ada.post("/workers/shop/settings/domains", data={"hostname": "till.example.com"})
     assert ("example.com", zone) in found(ada.get("/find?search=EXAMPLE").text)
     assert ("till.example.com", "/workers/shop") in found(ada.get("/find?search=till").text)
 
@@ -335,7 +335,7 @@ def test_a_strangers_zone_is_not_there(
         ):
             answer = ada.post(f"/zones/{zone}{path}", data={**ROUTE, **DOMAIN})
             assert answer.status_code == 404, path
-    assert ada.post(f"/workers/shop/routes/{route.id}/delete").status_code == 404
+    assert ada.post(f"/workers/shop/settings/routes/{route.id}/delete").status_code == 404
     session.expire_all()
     assert session.get(Zone, theirs.id) is not None
     assert [one.pattern for one in zones.routes(session, theirs)] == ["their.example/*"]
