@@ -18,6 +18,7 @@ from api.logs.models import log_events
 from api.logs.showing import event
 from api.nodes import service as nodes
 from api.rays.subrequests import Subrequests, of_events
+from api.scripts import urls
 from api.scripts.models import Script
 from api.scripts.observability import Observed
 from api.versions.models import Version
@@ -168,22 +169,22 @@ def _version_why(deployment: Deployment | None, version_id: str) -> str:
 
 
 def _route_why(session: Session, account: Account, script: Script | None, record: Row[Any]) -> str:
-    """What leads there now: a route or a custom domain is not kept once it is gone."""
+    """By what leads there now: what did then is not kept."""
     name = script.name if script else "a Worker that is gone"
-    found = zones.answering(session, account, record.host, record.path)
-    if found:
-        said = "The " + "; the ".join(_leads(one, script) for one in found)
-        same = any(one.script_id == record.script_id for one in found)
-        return f"{said}." if same else f"{said}. Then it led to {name}."
-    if script and record.host.startswith(f"{script.name.lower()}."):
+    if script and record.host == urls.hostname(script):
         return f"The host name is the live URL of {name}."
-    return f"The host name led to {name} then."
+    found = zones.answering(session, account, record.host, record.path)
+    if not found:
+        return f"The host name led to {name} then."
+    said = "The " + "; the ".join(_leads(one) for one in found)
+    same = any(one.script_id == record.script_id for one in found)
+    return f"{said}." if same else f"{said} now. Then it led to {name}."
 
 
-def _leads(one: Route | CustomDomain, script: Script | None) -> str:
-    what = f"route {one.pattern}" if isinstance(one, Route) else "custom domain"
-    there = "there" if script and one.script_id == script.id else f"to {one.script.name}"
-    return f"{what} leads {there} now"
+def _leads(one: Route | CustomDomain) -> str:
+    if isinstance(one, Route):
+        return f"route {one.pattern} leads to {one.script.name}"
+    return f"host name is a custom domain of {one.script.name}"
 
 
 def _start_why(record: Row[Any]) -> str:

@@ -40,6 +40,7 @@ class Pattern:
         """
         exact = host == self.base and not self.host.startswith("*.")
         below = self.host.startswith("*") and host.endswith(f".{self.base}")
+        path = path.partition("?")[0]
         start = self.path.removesuffix("*")
         open_ = start != self.path
         led = path.startswith(start) if open_ else path == start

@@ -21,7 +21,8 @@ def problem(challenge: str, token: str) -> str:
         return f"There is no TXT record {challenge}."
     except dns.exception.DNSException as error:
         return f"DNS could not be asked for {challenge}: {str(error)[:300]}"
-    texts = [b"".join(record.strings).decode("ascii", "replace") for record in answer]
+    # DNS gives them in any order.
+    texts = sorted(b"".join(record.strings).decode("ascii", "replace") for record in answer)
     if token in (text.strip() for text in texts):
         return ""
     return f"The TXT record {challenge} holds something else: {', '.join(texts)[:200]}"

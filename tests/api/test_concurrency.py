@@ -16,6 +16,7 @@ from api.db import SessionFactory, transaction
 from api.deployments import flows, rollouts, service
 from api.deployments.models import Rollout
 from api.deployments.rollouts import SlotReport
+from api.errors import RouteExists, ZoneExists, ZoneMissing
 from api.nodes import service as nodes
 from api.nodes.models import Node
 from api.objects.models import ObjectNamespace
@@ -23,6 +24,10 @@ from api.scripts import service as scripts
 from api.versions import service as versions
 from api.versions.bundle import Upload, UploadedModule
 from api.versions.checking import Start
+from api.zones import flows as zone_flows, service as zones
+from api.zones.models import Zone
+from api.zones.patterns import read
+from api.zones.service import Place
 from tests.certificates import request_certificate
 
 ROUNDS = 12
@@ -142,3 +147,61 @@ def test_two_scripts_that_move_each_other(account: Account) -> None:
     with SessionFactory() as session:
         found = {one.name: one.at_home for one in scripts.lock_all(session, account.id)}
     assert found == {"a": True, "b": True, "c": False}
+
+
+def test_of_two_accounts_that_add_a_zone_at_once_one_has_it(account: Account) -> None:
+    """Also when one of the names is below the other."""
+    own = ids.hex32()[:8]
+    with transaction() as session:
+        other = Account(name=own, subdomain=own)
+        session.add(other)
+
+    def adding(one: Account, prefix: str) -> Callable[[int], object]:
+        def work(number: int) -> object:
+            with contextlib.suppress(ZoneExists):
+                return zone_flows.create_zone(one.id, f"{prefix}z{number}.{own}.test")
+            return None
+
+        return work
+
+    errors = _together(adding(account, ""), adding(other, ""), adding(other, "sub."))
+    assert errors == []
+    with SessionFactory() as session:
+        found = session.scalars(select(Zone.name).where(Zone.name.endswith(f".{own}.test"))).all()
+    assert sorted(name.removeprefix("sub.") for name in found) == sorted(
+        f"z{number}.{own}.test" for number in range(ROUNDS)
+    )
+
+
+def test_scripts_that_want_the_same_route_at_once(account: Account) -> None:
+    """One of them has it in the end, nobody waits in a circle with deploys or the end of the zone."""
+    name = f"{ids.hex32()[:8]}.test"
+
+    def wanting(script: str) -> Callable[[int], object]:
+        def work(number: int) -> None:
+            with contextlib.suppress(RouteExists, ZoneMissing):
+                zone_flows.replace_routes(account.id, script, [Place(f"*{name}/x{number % 3}")])
+            with contextlib.suppress(ZoneMissing):
+                wanted = [Place(f"app.{name}")]
+                zone_flows.attach_domains(account.id, script, wanted, replace=True, take=True)
+
+        return work
+
+    def remaking(number: int) -> None:
+        zone = zone_flows.create_zone(account.id, name)
+        if number < ROUNDS - 1:
+            zone_flows.delete_zone(account.id, zone.id)
+
+    def switch(number: int) -> object:
+        return flows.set_subdomain(account.id, "a", enabled=number % 2 == 0)
+
+    assert _together(wanting("a"), wanting("b"), wanting("c"), remaking, switch) == []
+    assert _together(wanting("a"), wanting("b"), wanting("c")) == []
+    with SessionFactory() as session:
+        (zone,) = zones.zones(session, account)
+        forms = [
+            form for route in zones.routes(session, zone) for form in read(route.pattern).forms
+        ]
+        assert forms
+        assert len(forms) == len(set(forms))
+        assert len(zones.domains_of_zone(session, zone)) == 1

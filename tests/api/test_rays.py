@@ -116,22 +116,51 @@ def test_what_leads_there_now(
     zone = alice.result("POST", "/zones", json={"name": "example.com"})
     domain = {"hostname": "shop.example.com", "service": "shop", "zone_id": zone["id"]}
     alice.result("PUT", "workers/domains", json={**domain, "environment": "production"})
-    assert why() == "The custom domain leads there now."
+    assert why() == "The host name is a custom domain of shop."
     alice.result("PUT", "workers/scripts/other", **upload_parts())
     route = {"pattern": "https://*.example.com/*", "script": "other"}
     alice.result("POST", f"/zones/{zone['id']}/workers/routes", json=route)
     assert why() == (
-        "The custom domain leads there now; the route https://*.example.com/* leads to other now."
+        "The host name is a custom domain of shop; the route https://*.example.com/* leads to other."
     )
     alice.result(
         "POST", f"/zones/{zone['id']}/workers/routes", json={**route, "pattern": "*.example.com/*"}
     )
     assert why() == (
-        "The route *.example.com/* leads to other now; the route https://*.example.com/* leads to other "
+        "The route *.example.com/* leads to other; the route https://*.example.com/* leads to other "
         "now. Then it led to shop."
     )
     alice.result("DELETE", f"/zones/{zone['id']}")
-    assert why() == "The host name is the live URL of shop."
+    assert why() == "The host name led to shop then."
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "why"),
+    [
+        ("shop.alice.localhost", "/", "is the live URL of shop."),
+        ("shop.example.com", "/", "is a custom domain of shop."),
+        ("shop.example.com", "/a?b", "The route *.example.com/a* leads to shop."),
+        ("www.example.com", "/b", "led to shop then."),
+    ],
+)
+def test_what_led_to_the_script(
+    gateway: TestClient,
+    node: Enrolment,
+    alice: Tenant,
+    script_id: str,
+    host: str,
+    path: str,
+    why: str,
+) -> None:
+    alice.result("POST", "/zones", json={"name": "example.com"})
+    alice.result("PUT", "workers/scripts/shop/routes", json=[{"pattern": "*.example.com/a*"}])
+    named = {"hostname": "shop.example.com", "service": "shop"}
+    alice.result("PUT", "workers/domains", json=named)
+    batch = _batch(alice, script_id, now())
+    request = batch["requests"][0]
+    request[COLUMNS.index("host")], request[COLUMNS.index("path")] = host, path
+    assert _sent(gateway, node, "batches", batch) == 200
+    assert alice.result("GET", f"skerry/rays/{RAY}")["route"]["why"].endswith(why)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,24 @@ def test_how_a_pattern_is_stored(text: str, stored: str, base: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "fitting", "others"),
+    [
+        ("example.com/a", ["example.com/a"], ["example.com/ab", "www.example.com/a"]),
+        ("example.com/a*", ["example.com/a", "example.com/ab/c?q"], ["example.com/"]),
+        ("example.com", ["example.com/"], ["example.com/a"]),
+        ("*.example.com/*", ["a.b.example.com/x"], ["example.com/x", "notexample.com/x"]),
+        ("*example.com/*", ["example.com/", "a.example.com/"], ["notexample.com/"]),
+    ],
+)
+def test_what_fits_a_pattern(text: str, fitting: list[str], others: list[str]) -> None:
+    def fits(url: str) -> bool:
+        host, _, path = url.partition("/")
+        return patterns.read(text).fits(host, f"/{path}")
+
+    assert [url for url in [*fitting, *others] if fits(url)] == fitting
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "no host"),
@@ -235,7 +253,7 @@ def test_a_zone_is_proven_by_its_record(alice: Tenant, server: NameServer) -> No
     looked = check(alice, zone)
     assert (looked["status"], "no TXT record" in looked["proof"]["problem"]) == ("pending", True)
     server.records[record["name"]] = ["something", "else"]
-    assert "something, else" in check(alice, zone)["proof"]["problem"]
+    assert "else, something" in check(alice, zone)["proof"]["problem"]
     server.records[record["name"]] = ["something", record["content"]]
     looked = check(alice, zone)
     assert (looked["status"], looked["proof"]["problem"]) == ("active", "")
@@ -476,6 +494,22 @@ def test_a_wildcard_without_a_dot_stays_in_its_zone(
     body = {"pattern": "*example.com/x", "script": script}
     status, code, message = alice.refusal("POST", routes, json=body)
     assert (status, code, 'the route "example.com/x"' in message) == (409, 10020, True)
+
+
+def test_which_of_its_routes_a_request_is_explained_by(
+    alice: Tenant, session: Session, script: str, zone: Any
+) -> None:
+    put(alice, script, "*example.com/*", "example.com/*", "example.com/a*", "*.example.com/x")
+    row = scripts.get(session, alice.id, script)
+
+    def led(host: str, path: str) -> str | None:
+        return service.leading_pattern(session, row, host, path)
+
+    assert led("example.com", "/abc?d=*") == "example.com/a*"
+    assert led("example.com", "/x") == "example.com/*"
+    assert led("www.example.com", "/x") == "*.example.com/x"
+    assert led("www.example.com", "/y") == "*example.com/*"
+    assert led("www.example.org", "/x") is None
 
 
 def test_a_zone_is_deleted_with_all_that_leads_through_it(
