@@ -46,7 +46,9 @@ class Pattern:
         led = path.startswith(start) if open_ else path == start
         if self.scheme not in ("", scheme) or not (exact or below) or not led:
             return None
-        return exact, len(self.base), not open_, len(start), bool(self.scheme)
+        # The last decides between two that say the same, which one script may have.
+        plain = not self.host.startswith("*")
+        return exact, len(self.base), not open_, len(start), bool(self.scheme), plain
 
     @property
     def forms(self) -> list[str]:
