@@ -21,6 +21,7 @@ HOSTS_MAX = 4
 
 _TO_DO = [
     ("Create Worker", "/workers/new", "plus"),
+    ("Add a zone", "/zones#new", "plus"),
     ("Make an API token", "/tokens#new", "key"),
     ("Why did a request go there? By its Ray id", "/rays", "search"),
     ("What the sandbox levels mean", "/nodes/sandbox", "nodes"),
