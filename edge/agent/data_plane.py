@@ -40,7 +40,7 @@ from edge.agent.records.points import Points
 from edge.agent.records.recorder import Recorder
 from edge.agent.records.spool import Spool
 from edge.agent.records.stored_logs import StoredLogs
-from edge.agent.routing import hosts, split_texts
+from edge.agent.routing import maps
 from edge.agent.scaling import Scaling
 from edge.agent.scheduled import Scheduled
 from edge.agent.sealing import Seal, write_private
@@ -283,8 +283,8 @@ class DataPlane:
         self._write_main()
         leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
         functions = await self.backups.resolved()
-        slots, servers = self.state.slots(), self.fleet.front_servers()
-        self.front.load(servers, hosts(slots), split_texts(slots), leaving, functions)
+        servers = self.fleet.front_servers()
+        self.front.load(servers, maps(self.state.slots()), leaving, functions)
         await self.haproxy.open(listeners)
         await self.front.compare()
 

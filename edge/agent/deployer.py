@@ -18,7 +18,7 @@ from edge.agent.files import Files
 from edge.agent.front.backups import Backups
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.numbers import SlotNumbers
-from edge.agent.routing import hosts, split_texts
+from edge.agent.routing import maps
 from edge.agent.settings import Settings
 from edge.agent.splitting import placed
 from edge.agent.state import Phase, Slot, SlotState, State
@@ -103,13 +103,12 @@ class Deployer:
         self._background.run(self._drain(cell), f"drain {cell.name}")
 
     async def route(self) -> None:
-        """Bring the front's hostnames up to date. Many who ask at once are served by one change."""
+        """Bring the front's hostnames and routes up to date. Many who ask at once are served by one change."""
         self._unrouted = True
         async with self._routing:
             if self._unrouted:
                 self._unrouted = False
-                slots = self._state.slots()
-                await self._front.route(hosts(slots), split_texts(slots))
+                await self._front.route(maps(self._state.slots()))
                 # Names are looked up for it: nobody waits for that.
                 self._background.run(self._backups.update(), "backups")
 
@@ -155,7 +154,7 @@ class Deployer:
         """Both, or StartError is raised and nothing changed: no visitor sees a version before the other
         one is ready, and shares change at once, by what `routing.splits` makes of what is live."""
         companion = self._companion(slot)
-        desired = replace(slot.desired, companion=True, hostnames=(), versions=(other,))
+        desired = replace(slot.desired, companion=True, hostnames=(), routes=(), versions=(other,))
         if companion is None:
             companion = Slot(desired, None, None, SlotState.LIVE, None, reported=True)
         companion = replace(companion, desired=desired)

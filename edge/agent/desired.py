@@ -4,13 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from edge.agent.patterns import HOSTNAME, Pattern, read_pattern
 from edge.spec import Workflow, owned_by, workflows_of
 from edge.wire import Fields, WireError
 
 _SCRIPT_ID = re.compile(r"[0-9a-f]{32}")
 _NODE_ID = re.compile(r"[0-9a-f]{32}")
-# Goes into the front's map file as it is: nothing but a hostname may pass.
-_HOSTNAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _FUNCTION_URL = re.compile(r"https://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?/?")
 _SECRET = re.compile(r"[0-9a-f]{16,64}")
 HTTPS = 443
@@ -99,6 +98,8 @@ class DesiredSlot:
     function: Function | None = None
     home: Home | None = None
     """Where visitors are forwarded to, when that is another node: then nothing runs here."""
+    routes: tuple[Pattern, ...] = ()
+    """The URLs that lead to the script beside those of its hostnames."""
     companion: bool = False
     """Whether it is the node's own, for the second version of a script that is split between two."""
 
@@ -127,7 +128,7 @@ def read_slot(fields: Fields) -> DesiredSlot:
         raise WireError(f"{fields.where}.script_id must be 32 hex digits")
     hostnames = tuple(name.rstrip(".").lower() for name in fields.texts("hostnames"))
     for hostname in hostnames:
-        if not _HOSTNAME.fullmatch(hostname):
+        if not HOSTNAME.fullmatch(hostname):
             raise WireError(f"{fields.where}.hostnames holds {hostname!r}, which is no hostname")
     return DesiredSlot(
         script_id=script_id,
@@ -142,7 +143,14 @@ def read_slot(fields: Fields) -> DesiredSlot:
         data_bucket=fields.optional_text("data_bucket"),
         home=read_home(fields.get("home"), f"{fields.where}.home"),
         function=read_function(fields.get("function"), f"{fields.where}.function"),
+        routes=read_routes(fields),
     )
+
+
+def read_routes(fields: Fields) -> tuple[Pattern, ...]:
+    """None, where the control plane is an older one that knows no routes."""
+    texts = () if fields.get("routes") is None else fields.texts("routes")
+    return tuple(read_pattern(text, f"{fields.where}.routes") for text in texts)
 
 
 def read_home(source: object, where: str) -> Home | None:
@@ -165,7 +173,7 @@ def read_function(source: object, where: str) -> Function | None:
         return None
     fields = Fields(source, where)
     found, secret = _FUNCTION_URL.fullmatch(fields.text("url")), fields.text("secret")
-    if not found or not _HOSTNAME.fullmatch(found["host"]):
+    if not found or not HOSTNAME.fullmatch(found["host"]):
         raise WireError(f"{where}.url must be https:// and a hostname")
     if not _SECRET.fullmatch(secret):
         raise WireError(f"{where}.secret must be hex digits")

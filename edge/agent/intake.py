@@ -41,7 +41,8 @@ class Intake:
         for slot in orphans:
             log.warning("slot_void", script=slot.desired.name, generation=slot.generation)
         withdrawn = (
-            replace(slot.desired, versions=(), hostnames=(), home=None) for slot in orphans
+            replace(slot.desired, versions=(), hostnames=(), routes=(), home=None)
+            for slot in orphans
         )
         self._state.save(
             [_received(slot, desired) for slot, desired in zip(orphans, withdrawn, strict=True)],

@@ -4,7 +4,10 @@ import re
 from dataclasses import dataclass
 
 from edge.agent.desired import Version
+from edge.agent.front.maps import Maps
 from edge.agent.front.template import BUCKETS, home_name, slot_name, split_name
+from edge.agent.patterns import Pattern
+from edge.agent.precedence import Claim, led
 from edge.agent.state import Slot
 
 # What can be a member of the header that asks for a version, and a word of the front's map.
@@ -53,23 +56,28 @@ def splits(slots: list[Slot]) -> dict[str, Split]:
     return found
 
 
-def hosts(slots: list[Slot]) -> dict[str, str]:
-    """Where the front leads each hostname. Two scripts may claim one hostname while it moves from one
-    to the other: the newer decision wins."""
+def maps(slots: list[Slot]) -> Maps:
+    """Where the front leads visitors. Two scripts may claim one hostname or pattern while it moves from
+    one to the other: the newer decision wins, as soon as somebody can answer it."""
     split = splits(slots)
-    table: dict[str, str] = {}
-    for slot in sorted(slots, key=lambda one: one.generation):
-        if slot.desired.home:
-            table.update(
-                dict.fromkeys(slot.desired.hostnames, home_name(slot.desired.home.node_id))
-            )
-        elif slot.number is not None and slot.desired.versions:
-            found = split.get(slot.script_id)
-            name = found.name if found else slot_name(slot.number)
-            table.update(dict.fromkeys(slot.desired.hostnames, name))
-    return table
+    hosts, routes = dict[str, Claim](), dict[Pattern, Claim]()
+    for slot in sorted(slots, key=lambda one: (_answered(one), one.generation)):
+        name = _name(slot, split.get(slot.script_id))
+        if name:
+            claim = Claim(name, slot.desired.account_id)
+            hosts |= dict.fromkeys(slot.desired.hostnames, claim)
+            routes |= dict.fromkeys(slot.desired.routes, claim)
+    return led(hosts, routes, {one.name: one.text for one in split.values()})
 
 
-def split_texts(slots: list[Slot]) -> dict[str, str]:
-    """How the front divides visitors, by what `hosts` says of their hostname."""
-    return {split.name: split.text for split in splits(slots).values()}
+def _answered(slot: Slot) -> bool:
+    return bool(slot.live or slot.desired.home or slot.desired.function)
+
+
+def _name(slot: Slot, split: Split | None) -> str | None:
+    """What the front's maps say of a script, if anybody answers for it."""
+    if slot.desired.home:
+        return home_name(slot.desired.home.node_id)
+    if slot.number is None or not slot.desired.versions:
+        return None
+    return split.name if split else slot_name(slot.number)

@@ -13,6 +13,7 @@ from edge.agent.desired import (
     Version,
     read_function,
     read_home,
+    read_routes,
     read_scaling,
     read_version,
     script_of,
@@ -64,6 +65,7 @@ _CHANGES = (
     "ALTER TABLE slots ADD COLUMN home TEXT NOT NULL DEFAULT 'null'",
     "ALTER TABLE slots ADD COLUMN data_bucket TEXT",
     "ALTER TABLE slots ADD COLUMN function BLOB",
+    "ALTER TABLE slots ADD COLUMN routes TEXT NOT NULL DEFAULT '[]'",
 )
 
 
@@ -337,8 +339,8 @@ class State:
         self._db.execute(
             "INSERT OR REPLACE INTO slots (script_id, account_id, name, generation, deployment_id,"
             " hostnames, desired, live, number, state, reason, reported, scaling, data_node, home,"
-            " data_bucket, function)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " data_bucket, function, routes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 slot.id,
                 desired.account_id,
@@ -357,6 +359,7 @@ class State:
                 json.dumps(desired.home.as_json() if desired.home else None),
                 desired.data_bucket,
                 self._sealed_function(desired),
+                json.dumps([pattern.text for pattern in desired.routes]),
             ),
         )
 
@@ -375,6 +378,7 @@ class State:
             data_bucket=row["data_bucket"],
             home=read_home(json.loads(row["home"]), "home"),
             function=self._unsealed_function(script_id, row["function"]),
+            routes=read_routes(Fields({"routes": json.loads(row["routes"])}, "slot")),
             companion=script_id != row["script_id"],
         )
         live = self._unsealed(script_id, row["live"]) if row["live"] else (None,)

@@ -130,6 +130,23 @@ def test_a_blocked_script_answers_from_its_function_until_it_is_back(
         assert node.events("front_repaired") == []
 
 
+def test_a_function_answers_what_a_route_leads_to(
+    node: TestNode, lambdas: Functions, tls: tuple[Path, ssl.SSLContext]
+) -> None:
+    bundle = Bundle(NEVER_ON_A_NODE)
+    function = lambdas.start(bundle, **{FRONT_VARIABLE: SECRET})
+    with function_url(function, tls[1]) as (port, _):
+        more: Json = {"routes": [f"{host_of('way')}/there/*", f"*.{host_of('way')}/*"]}
+        said = node.deploy("away", bundle, [], function=backup(port), more=more)
+        assert said["state"] == "failed"
+        until(lambda: node.visit("way", "/there/x").status == 200, what="the function is known")
+        for host in (host_of("way"), f"a.{host_of('way')}"):
+            told = node.visit("", "/there/x?q=1", host=host).json()
+            assert told["url"] == f"http://{host}/there/x?q=1"
+            assert told["where"] == "lambda"
+        assert node.visit("way", "/elsewhere").status == 404
+
+
 def test_what_no_node_can_start_is_answered_as_the_visitor_asked(
     node: TestNode, lambdas: Functions, tls: tuple[Path, ssl.SSLContext]
 ) -> None:

@@ -120,8 +120,10 @@ def slot(
     bundle: Bundle | None,
     hostnames: list[str] | None,
     beside: Beside | None = None,
+    more: Json | None = None,
 ) -> Json:
-    """One slot; no bundle means withdrawn."""
+    """One slot; no bundle means withdrawn. `more` are fields that not every control plane sends, or other
+    values of those that it does."""
     shares: list[Beside] = [(bundle, 100 - beside[1] if beside else 100)] if bundle else []
     versions: list[Json] = [
         {
@@ -141,4 +143,5 @@ def slot(
         "deployment_id": str(uuid.uuid4()) if bundle else None,
         "hostnames": [host_of(name)] if hostnames is None else hostnames,
         "versions": versions,
+        **(more or {}),
     }

@@ -187,10 +187,12 @@ class Gateway:
         hostnames: list[str] | None = None,
         function: Json | None = None,
         beside: Beside | None = None,
+        more: Json | None = None,
     ) -> Json:
         """Record a new desired state for one script on one node; sends nothing."""
         node.generation += 1
-        decided = {**slot(name, node.generation, bundle, hostnames, beside), "function": function}
+        decided = slot(name, node.generation, bundle, hostnames, beside, more)
+        decided["function"] = function
         node.slots[str(decided["script_id"])] = decided
         for one in (bundle, beside[0] if beside else None):
             self.files |= one.files() if one else {}

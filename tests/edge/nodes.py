@@ -193,9 +193,12 @@ class TestNode:
         hostnames: list[str] | None = None,
         function: Json | None = None,
         beside: Beside | None = None,
+        more: Json | None = None,
     ) -> Json:
         """Decide and push; answers the node's word on this slot."""
-        decided = self.gateway.decide(self.enrolled, name, bundle, hostnames, function, beside)
+        decided = self.gateway.decide(
+            self.enrolled, name, bundle, hostnames, function, beside, more
+        )
         files = {
             digest: content
             for one in (bundle, beside[0] if beside else None)

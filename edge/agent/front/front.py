@@ -9,18 +9,27 @@ from pathlib import Path
 import structlog
 
 from edge.agent.front.admin import Admin, AdminError
+from edge.agent.front.maps import (
+    Map,
+    Maps,
+    change,
+    lines,
+    longest_first,
+    map_text,
+    read_map,
+    still_led_to,
+)
 from edge.agent.front.template import (
     HOMES,
     SERVER_OPTIONS,
     FrontFiles,
-    map_text,
     slot_name,
     slots_text,
     word,
 )
 
 READY = 0
-REGISTERED = "New server registered."
+REGISTERED, PREPARED = "New server registered.", "New version created: "
 # HAProxy refuses to delete a server for a moment after its last connection has gone.
 DELETE_TRIES = 50
 DELETE_PAUSE_SECONDS = 0.1
@@ -38,10 +47,8 @@ class Table:
 
     servers: dict[int, dict[str, Path]] = field(default_factory=dict)
     """Socket by cell name by slot number: the cells that take new requests."""
-    hosts: dict[str, str] = field(default_factory=dict)
-    """The backend by hostname, see `routing.hosts`."""
-    splits: dict[str, str] = field(default_factory=dict)
-    """How the visitors of two versions are divided, see `routing.split_texts`."""
+    maps: Maps = field(default_factory=Maps)
+    """Where visitors are led."""
     homes: dict[str, str] = field(default_factory=dict)
     """Address and port of the other nodes' doors, with a slash between, by the node's id."""
     held: set[str] = field(default_factory=set)
@@ -73,18 +80,16 @@ class Front:
     def load(
         self,
         servers: dict[int, dict[str, Path]],
-        hosts: dict[str, str],
-        splits: dict[str, str],
+        maps: Maps,
         leaving: set[str],
         functions: dict[int, str],
     ) -> None:
         """Set the whole table and write it, before HAProxy is started or compared. Where other nodes
         are is known from the file: the control plane may be away."""
-        homes = _read_map(self._files.homes)
+        homes = read_map(self._files.homes.read_text()) if self._files.homes.exists() else {}
         self._table = Table(
             servers=servers,
-            hosts=hosts,
-            splits=splits,
+            maps=maps,
             homes=homes,
             leaving=leaving,
             functions=functions,
@@ -186,17 +191,26 @@ class Front:
         await self._tell_map(self._files.functions, before, self._fallbacks)
         log.info("front_fell_back", slots=sorted(self._fallbacks))
 
-    async def route(self, hosts: dict[str, str], splits: dict[str, str]) -> None:
-        """Make exactly these hostnames lead to these backends and splits."""
+    async def route(self, maps: Maps) -> None:
+        """Lead visitors by exactly these maps. Nobody may be led to a split or to a table of routes that
+        is not there or not yet whole, not even for a moment, nor find nothing because a hostname is
+        just being named."""
         async with self._lock:
-            before, self._table.hosts = self._table.hosts, hosts
-            split, self._table.splits = self._table.splits, splits
-            if (before, split) != (hosts, splits):
-                self._write_maps()
-                # No hostname may lead to a split that is not there, not even for a moment.
-                await self._tell_map(self._files.splits, split, split | splits)
-                await self._tell_map(self._files.hosts, before, hosts)
-                await self._tell_map(self._files.splits, split | splits, splits)
+            before, self._table.maps = self._table.maps, maps
+            if before == maps:
+                return
+            self._write_maps()
+            files = self._files
+            splits = before.splits | maps.splits
+            routes = still_led_to(before.routes, maps.routes)
+            endings = longest_first(before.endings | maps.endings)
+            await self._tell_map(files.splits, before.splits, splits)
+            await self._tell_map(files.routes, before.routes, routes)
+            await self._tell_endings(before.endings, endings)
+            await self._tell_map(files.hosts, before.hosts, maps.hosts)
+            await self._tell_endings(endings, maps.endings)
+            await self._tell_map(files.routes, routes, maps.routes)
+            await self._tell_map(files.splits, splits, maps.splits)
 
     async def know(self, homes: dict[str, str]) -> None:
         """Make exactly these nodes the ones that are forwarded to and accepted at the door."""
@@ -232,6 +246,8 @@ class Front:
                 repairs = await self._repair_servers()
                 for path, wanted in self._maps():
                     repairs += await self._tell_map(path, await self._admin.map(path), wanted)
+                endings = await self._admin.map(self._files.endings)
+                repairs += await self._tell_endings(endings, self._table.maps.endings)
             except AdminError as error:
                 log.warning("front_compare_failed", reason=str(error))
                 return 0
@@ -280,27 +296,37 @@ class Front:
             return True  # it starts again from files that do not have the server
         return "deleted" in answer or "No such" in answer
 
-    def _maps(self) -> tuple[tuple[Path, dict[str, str]], ...]:
+    def _maps(self) -> tuple[tuple[Path, Map], ...]:
+        """All whose order is nothing to HAProxy."""
+        maps = self._table.maps
         return (
-            (self._files.splits, self._table.splits),
-            (self._files.hosts, self._table.hosts),
+            (self._files.splits, maps.splits),
+            (self._files.routes, maps.routes),
+            (self._files.hosts, maps.hosts),
             (self._files.homes, self._table.homes),
             (self._files.functions, self._fallbacks),
         )
 
-    async def _tell_map(self, file: Path, before: dict[str, str], wanted: dict[str, str]) -> int:
+    async def _tell_map(self, file: Path, before: Map, wanted: Map) -> int:
         """Change a map in HAProxy from what it has to what it should have."""
-        path = word(file)
-        changes = [f"del map {path} {key}" for key in before.keys() - wanted.keys()]
-        for key, value in wanted.items():
-            if key not in before:
-                changes.append(f"add map {path} {key} {value}")
-            elif before[key] != value:
-                changes.append(f"set map {path} {key} {value}")
-        # One line of commands has a limit of one buffer.
-        for start in range(0, len(changes), 100):
-            await self._tell(*changes[start : start + 100])
+        changes = change(word(file), before, wanted)
+        for some in lines(changes):
+            await self._tell(*some)
         return len(changes)
+
+    async def _tell_endings(self, before: Map, wanted: Map) -> int:
+        """As a whole and at once, because what is added to a map comes last in it."""
+        if list(before.items()) == list(wanted.items()):
+            return 0
+        path = word(self._files.endings)
+        answer = await self._tell(f"prepare map {path}") or ""
+        version = answer.removeprefix(PREPARED)
+        if version.isdigit():
+            additions = [f"add map @{version} {path} {key} {wanted[key]}" for key in wanted]
+            for some in lines(additions):
+                await self._tell(*some)
+            await self._tell(f"commit map @{version} {path}")
+        return len(before.items() ^ wanted.items()) or 1
 
     async def _tell(self, *commands: str) -> str | None:
         """Say it to HAProxy. One that is away (None) reads the files when it starts."""
@@ -309,7 +335,7 @@ class Front:
         except AdminError as error:
             log.warning("front_away", reason=str(error))
             return None
-        if answer and answer != REGISTERED:
+        if answer and answer != REGISTERED and not answer.startswith(PREPARED):
             log.warning("front_answered", commands=commands[:3], answer=answer[:500])
         return answer
 
@@ -319,17 +345,13 @@ class Front:
 
     def _write_maps(self) -> None:
         for path, table in self._maps():
-            _replace(path, map_text(table))
+            _replace(path, map_text(dict(sorted(table.items()))))
+        _replace(self._files.endings, map_text(self._table.maps.endings))
 
 
 def _addition(number: int, cell: str, socket: Path) -> str:
     """A server that is added gets no request until it is enabled."""
     return f"add server {slot_name(number)}/{cell} unix@{socket} {SERVER_OPTIONS}"
-
-
-def _read_map(path: Path) -> dict[str, str]:
-    lines = path.read_text().splitlines() if path.exists() else ()
-    return dict(line.split() for line in lines)
 
 
 def _replace(path: Path, text: str) -> None:

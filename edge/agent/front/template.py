@@ -16,10 +16,14 @@ DOOR_FD = "SKERRY_DOOR_FD"
 # Likewise the pipe into which the front writes a line per request: see front/log.py.
 LOG_FD = "SKERRY_LOG_FD"
 
-# Of the host map's entries that lead to another node, and the backend that goes there.
+# Of the host map's entries: a slot, which is a backend and needs no rule more. No other begins so.
+SLOT_PREFIX = "s"
+# Those that lead to another node, and the backend that goes there.
 HOME_PREFIX, HOMES = "to-", "homes"
-# Of the host map's entries that lead to two versions, and how many parts the visitors are divided into.
-SPLIT_PREFIX, BUCKETS = "split-", 10_000
+# Those that lead to two versions, and how many parts the visitors are divided into.
+SPLIT_PREFIX, BUCKETS = "two-", 10_000
+# Those whose paths lead to different scripts; and what ends a path that must not go on, in the map of routes.
+ROUTES_PREFIX, END = "routes-", "?"
 # By which visitors keep their version, and ask for one: Cloudflare's names.
 _KEY, _OVERRIDES = "Cloudflare-Workers-Version-Key", "Cloudflare-Workers-Version-Overrides"
 # The backend that leads to functions in a cloud; all others are slots.
@@ -88,6 +92,15 @@ class FrontFiles:
         return self.folder / "hosts.map"
 
     @property
+    def endings(self) -> Path:
+        """For hostnames that are not in the map of hosts: see `_host_text`."""
+        return self.folder / "endings.map"
+
+    @property
+    def routes(self) -> Path:
+        return self.folder / "routes.map"
+
+    @property
     def splits(self) -> Path:
         """How visitors are divided between two versions: see `_split_text`."""
         return self.folder / "splits.map"
@@ -125,6 +138,12 @@ class FrontFiles:
 def word(path: Path) -> str:
     """A path as one word of HAProxy's configuration or of its runtime API."""
     return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in str(path))
+
+
+# Of whom nobody answers: he gets a page, and is not written down.
+_NOBODY = f"""\
+  http-request set-log-level silent unless {{ var(txn.slot) -m found }}
+  http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}"""
 
 
 def main_text(
@@ -185,12 +204,9 @@ frontend front
   log-format "{" ".join(LOG_FIELDS.values())}"
   http-request set-var(txn.at) date(0,us)
   http-request set-var(txn.ray) uuid(),regsub(-,,g),bytes(0,16)
-  http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
-  http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
-  http-request set-var(txn.home) var(txn.slot),regsub(^{HOME_PREFIX},) if {{ var(txn.slot) -m beg {HOME_PREFIX} }}
-  http-request set-log-level silent if !{{ var(txn.slot) -m found }} or {{ var(txn.home) -m found }}
+{_host_text(files)}
   http-request set-var(txn.client) src
-  http-request return status 404 content-type "text/html; charset=utf-8" file {word(PAGES / "nothing.html")} hdr cache-control no-store unless {{ var(txn.slot) -m found }}
+{_NOBODY}
   http-request del-header x-skerry -m beg
   http-request del-header cf-cache-namespace
 {deleted}
@@ -211,6 +227,11 @@ frontend front
   http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
   http-response del-header {MARKER_HEADER}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
+  http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
+{_route_text(files)}
+{_NOBODY}
+  http-request set-var(txn.home) var(txn.slot),regsub(^{HOME_PREFIX},) if {{ var(txn.slot) -m beg {HOME_PREFIX} }}
+  http-request set-log-level silent if {{ var(txn.home) -m found }}
   http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
 {_split_text(files)}
   http-request set-var(txn.function) var(txn.slot),map_str({word(files.functions)})
@@ -272,8 +293,8 @@ frontend door
   http-request set-var(txn.ray) req.hdr(cf-ray),field(1,-)
   http-request set-var(txn.client) req.hdr(cf-connecting-ip)
   http-request set-var(txn.scheme) req.hdr(x-forwarded-proto)
-  http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
-  http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
+{_host_text(files)}
+{_route_text(files)}
   http-request return status 503 errorfile {word(PAGES / "home_away.http")} if !{{ var(txn.slot) -m found }} or {{ var(txn.slot) -m beg {HOME_PREFIX} }}
 {_split_text(files)}
   http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
@@ -281,9 +302,34 @@ frontend door
 """
 
 
+def _host_text(files: FrontFiles) -> str:
+    """What the hostname leads to. One that nobody names may end like one of endings.map, which has the
+    longest first."""
+    return f"""\
+  http-request set-var(txn.host) req.hdr(host),lower,host_only,rtrim(.)
+  http-request set-var(txn.slot) var(txn.host),map_str({word(files.hosts)})
+  http-request set-var(txn.slot) var(txn.host),map_end({word(files.endings)}) unless {{ var(txn.slot) -m found }}"""
+
+
+def _route_text(files: FrontFiles) -> str:
+    """What the path leads to, where the hostname is not simply a slot's. All others skip the rest of a
+    frontend's rules (`allow` ends these, not those of the backend), so all that holds for everybody
+    comes before.
+
+    A key is the table that the hostname leads to, the scheme and the path, with a `?` behind it. No
+    pattern has that within, so an exact one, which is stored with it, is longer than all that may go on,
+    and the longest prefix is what `map_beg` finds, in a tree.
+    """
+    return f"""\
+  http-request allow if {{ var(txn.slot) -m beg {SLOT_PREFIX} }}
+  http-request set-var-fmt(txn.key) %[var(txn.slot)]/%[var(txn.scheme)]:%[path]{END} if {{ var(txn.slot) -m beg {ROUTES_PREFIX} }}
+  http-request unset-var(txn.slot) if {{ var(txn.key) -m found }}
+  http-request set-var(txn.slot) var(txn.key),map_beg({word(files.routes)}) if {{ var(txn.key) -m found }}"""
+
+
 def _split_text(files: FrontFiles) -> str:
     """Which of two versions answers. The last of a frontend's rules: a script with one version skips
-    them all (`allow` ends the rules of a frontend, not those of the backend).
+    them all.
 
     An entry of splits.map is newer/threshold/older/script/newer's id/older's id: the slot of the
     newer version, below which bucket it answers, the slot of the older one, and what a visitor may
@@ -323,12 +369,8 @@ def slots_text(
     return "".join(lines)
 
 
-def map_text(entries: Mapping[str, str]) -> str:
-    return "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
-
-
 def slot_name(number: int) -> str:
-    return f"s{number}"
+    return f"{SLOT_PREFIX}{number}"
 
 
 def split_name(number: int) -> str:
