@@ -1,5 +1,7 @@
 """A name of one's own: a zone added by clicking, names of it led to a Worker, and taken away again."""
 
+import time
+
 import psycopg
 import pytest
 from playwright.sync_api import Page, expect
@@ -8,7 +10,7 @@ from launcher import config, postgres
 from launcher.paths import DataDirectory
 from tests.browser.looking import Eye
 from tests.browser.test_journeys import create, deploy_again
-from tests.platform import Platform
+from tests.platform import SETTLE_SECONDS, Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
@@ -25,6 +27,14 @@ def make_pending(platform: Platform) -> None:
             "UPDATE zones SET status = 'pending', next_check_at = now() + interval '1 hour' WHERE name = %s",
             [ZONE],
         )
+
+
+def leads(platform: Platform, host: str, path: str, text: str) -> None:
+    """Assert what a route's Worker says there, now or as soon as a busy machine gets to it."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (answer := platform.get(host, path)).text != text and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (answer.status_code, answer.text) == (200, text)
 
 
 def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platform) -> None:
@@ -63,6 +73,8 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     page.get_by_label("Worker", exact=True).select_option("zone-other")
     page.get_by_role("button", name="Save the route").click()
     expect(page.get_by_text(f"{ZONE}/api/* leads to zone-other")).to_be_visible()
+    leads(platform, ZONE, "/api/x?y", "other")
+    platform.has_nothing_at(ZONE)
 
     page.goto(f"/workers/{WORKER}")
     expect(page.get_by_role("link", name=HOST)).to_be_visible()
@@ -71,6 +83,7 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     page.get_by_label("Route", exact=True).fill(f"*.{ZONE}/*")
     page.get_by_role("button", name="Add route").click()
     expect(page.get_by_text(f"*.{ZONE}/* leads to {WORKER}")).to_be_visible()
+    leads(platform, f"any.{ZONE}", "/x", "Hello World!")
     page.get_by_label("Custom domain", exact=True).fill("till.elsewhere.example")
     page.get_by_role("button", name="Add custom domain").click()
     expect(page.get_by_role("alert")).to_be_focused()
@@ -80,6 +93,7 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     page.get_by_role("button", name=f"Remove {HOST}").click()
     expect(page.get_by_text(f"{HOST} is removed")).to_be_visible()
     platform.has_nothing_at(HOST)
+    platform.has_nothing_at(f"any.{ZONE}")
 
     page.goto("/zones")
     ada.look(page, "zones-list")
@@ -94,3 +108,7 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     ada.look(page, "zone-delete")
     page.get_by_role("button", name=f"Delete {ZONE}").click()
     expect(page.get_by_text(f"{ZONE} is deleted.")).to_be_visible()
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while platform.get(ZONE, "/api/x").status_code != 404 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert platform.get(ZONE, "/api/x").status_code == 404
