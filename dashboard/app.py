@@ -44,7 +44,9 @@ from dashboard.pages import (
     usage,
     variables,
     versions,
+    worker_zones,
     workflows,
+    zones,
 )
 from dashboard.session import HOME
 from dashboard.templating import STATIC
@@ -83,6 +85,8 @@ def pages() -> FastAPI:
         script_settings,
         variables,
         triggers,
+        zones,
+        worker_zones,
         editor,
         deployments,
         versions,

@@ -1,4 +1,4 @@
-"""What can be gone to: pages, things to do, Workers by name."""
+"""What can be gone to: pages, things to do, Workers, zones and custom domains by name."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,19 @@ from api.nodes import service as nodes
 from api.pagination import Page
 from api.rays import service as rays
 from api.scripts import service as scripts
+from api.zones import service as zones
 from dashboard.addresses import worker_path
 from dashboard.navigation import navigation
 from gallery import templates
 
 WORKERS_MAX = 8
 NODES_MAX = 3
+# Of zones, and of custom domains.
+HOSTS_MAX = 4
 
 _TO_DO = [
     ("Create Worker", "/workers/new", "plus"),
+    ("Add a zone", "/zones#new", "plus"),
     ("Make an API token", "/tokens#new", "key"),
     ("Why did a request go there? By its Ray id", "/rays", "search"),
     ("What the sandbox levels mean", "/nodes/sandbox", "nodes"),
@@ -50,7 +54,8 @@ def places(session: Session, account: Account, search: str) -> list[Place]:
     if ray := rays.ray_of(search):
         asked = Place(f"Why did request {ray} go there?", "Request", f"/rays/{ray}", "search")
         return [asked, *workers]
-    return [*workers, *listed, *_nodes(session, words), *_templates(words)]
+    hosts = _hosts(session, account, words)
+    return [*workers, *hosts, *listed, *_nodes(session, words), *_templates(words)]
 
 
 def _fixed() -> list[Place]:
@@ -77,6 +82,17 @@ def _workers(session: Session, account: Account, search: str) -> list[Place]:
     ]
     first = [one for one in listed if one.label == only.name]
     return [*first, *tabs, *(one for one in listed if one.label != only.name)]
+
+
+def _hosts(session: Session, account: Account, words: list[str]) -> list[Place]:
+    found, domains = zones.search(session, account, words, limit=HOSTS_MAX)
+    return [
+        *(Place(one.name, "Zone", f"/zones/{one.name}", "globe") for one in found),
+        *(
+            Place(one.hostname, "Custom domain", worker_path(one.script.name), "globe")
+            for one in domains
+        ),
+    ]
 
 
 def _nodes(session: Session, words: list[str]) -> list[Place]:

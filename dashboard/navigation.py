@@ -7,6 +7,7 @@ _GROUPS = {
         ("/workers", "Workers", "workers"),
         ("/workers/new", "Templates", "templates"),
         ("/workflows", "Workflows", "workflow"),
+        ("/zones", "Zones", "globe"),
     ],
     "Storage": [
         ("/kv", "KV", "kv"),

@@ -23,6 +23,7 @@ from api.scripts.models import Script
 from api.scripts.observability import Observed
 from api.versions.models import Version
 from api.zones import service as zones
+from api.zones.models import CustomDomain, Route
 
 RAY = re.compile(r"([0-9a-f]{16})(-[A-Za-z0-9_-]*)?")
 EVENTS_MAX = 1000
@@ -118,7 +119,7 @@ def explain(session: Session, account: Account, text: str) -> Explanation:
         version=version,
         version_why=_version_why(deployment, record.version_id),
         deployment=deployment,
-        route_why=_route_why(session, script, record.host, record.path),
+        route_why=_route_why(session, account, script, record),
         node_name=names.get(record.node_id),
         start_why=_start_why(record),
         outcome_why=OUTCOMES.get(record.outcome, record.outcome),
@@ -168,17 +169,23 @@ def _version_why(deployment: Deployment | None, version_id: str) -> str:
     )
 
 
-def _route_why(session: Session, script: Script | None, host: str, path: str) -> str:
-    """By what leads to the script now: what did then is not kept."""
-    if script is None:
-        return "The host name led to a Worker that is gone then."
-    if host == urls.hostname(script):
-        return f"The host name is the live URL of {script.name}."
-    if pattern := zones.leading_pattern(session, script, host, path):
-        return f"The route {pattern} leads to {script.name}."
-    if host in {domain.hostname for domain in zones.domains_of_script(session, script)}:
-        return f"The host name is a custom domain of {script.name}."
-    return f"The host name led to {script.name} then."
+def _route_why(session: Session, account: Account, script: Script | None, record: Row[Any]) -> str:
+    """By what leads there now: what did then is not kept."""
+    name = script.name if script else "a Worker that is gone"
+    if script and record.host == urls.hostname(script):
+        return f"The host name is the live URL of {name}."
+    found = zones.answering(session, account, record.host, record.path)
+    if not found:
+        return f"The host name led to {name} then."
+    said = "The " + "; the ".join(_leads(one) for one in found)
+    same = any(one.script_id == record.script_id for one in found)
+    return f"{said}." if same else f"{said} now. Then it led to {name}."
+
+
+def _leads(one: Route | CustomDomain) -> str:
+    if isinstance(one, Route):
+        return f"route {one.pattern} leads to {one.script.name}"
+    return f"host name is a custom domain of {one.script.name}"
 
 
 def _start_why(record: Row[Any]) -> str:

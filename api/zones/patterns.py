@@ -13,6 +13,7 @@ from api.errors import RouteInvalid
 from api.zones.names import HostNameError, as_ascii
 
 PATTERN_LENGTH_MAX = 1024
+SCHEMES = ("http", "https")
 # Printable ASCII but for what HAProxy takes for its own (`edge/agent/patterns.py`), and the wildcard.
 _PATH = re.compile(r"/[!%&()+-:<=>@-\[\]-~]*\*?")
 
@@ -32,6 +33,23 @@ class Pattern:
         """The host without its wildcard: what has to be in the zone."""
         return self.host.removeprefix("*").removeprefix(".")
 
+    def fits(self, scheme: str, host: str, path: str) -> tuple[object, ...] | None:
+        """None for a request that this does not lead; else how specific it is, to compare with others.
+
+        As on the nodes (`edge/agent/precedence.py`), where `*example.com/` is `example.com/` or `*.example.com/`.
+        """
+        exact = host == self.base and not self.host.startswith("*.")
+        below = self.host.startswith("*") and host.endswith(f".{self.base}")
+        path = path.partition("?")[0]
+        start = self.path.removesuffix("*")
+        open_ = start != self.path
+        led = path.startswith(start) if open_ else path == start
+        if self.scheme not in ("", scheme) or not (exact or below) or not led:
+            return None
+        # The last decides between two that say the same, which one script may have.
+        plain = not self.host.startswith("*")
+        return exact, len(self.base), not open_, len(start), bool(self.scheme), plain
+
     @property
     def forms(self) -> list[str]:
         """As nodes are told it: `*example.com/` is short for `example.com/` and `*.example.com/`."""
@@ -43,24 +61,6 @@ class Pattern:
     def rivals(self) -> list[str]:
         """The patterns that share a form with this one, itself among them."""
         return [*{str(self), *self.forms, str(self.at(f"*{self.base}"))}]
-
-    def fits(self, host: str, path: str) -> bool:
-        """Whether a request of any scheme would be answered by it, if nothing more specific is there."""
-        wanted = self.path.removesuffix("*")
-        path = path.partition("?")[0]
-        if path != wanted and not (self.path.endswith("*") and path.startswith(wanted)):
-            return False
-        below = host.endswith(f".{self.base}")
-        if self.host.startswith("*."):
-            return below
-        return host == self.base or (below and self.host.startswith("*"))
-
-    @property
-    def weight(self) -> tuple[bool, int, bool, int, bool]:
-        """The more specific of two patterns that fit has the larger one."""
-        exact_path = not self.path.endswith("*")
-        exact_host = not self.host.startswith("*")
-        return exact_host, len(self.base), exact_path, len(self.path), bool(self.scheme)
 
     def at(self, host: str) -> "Pattern":
         return Pattern(self.scheme, host, self.path)

@@ -103,6 +103,12 @@ def get(session: Session, account: Account | str, zone_id: str) -> Zone:
     return zone
 
 
+def find(session: Session, account_id: str, text: str) -> Zone | None:
+    """The account's zone of that id or name."""
+    query = owned_by(account_id).where(or_(Zone.id == text, Zone.name == _written(text)))
+    return session.scalar(query)
+
+
 def covering(session: Session, account: Account | str, host: str) -> Zone | None:
     """The account's zone that a host is in, pending or not."""
     account_id = account if isinstance(account, str) else account.id
@@ -177,6 +183,31 @@ def remove(session: Session, zone: Zone) -> list[Script]:
     session.delete(zone)
     session.flush()
     return list(concerned.values())
+
+
+def search(
+    session: Session, account: Account, words: Sequence[str], *, limit: int
+) -> tuple[list[Zone], list[CustomDomain]]:
+    """Zones and custom domains that have all the words in their names, at most so many of each."""
+    named = [Zone.name.contains(word, autoescape=True) for word in words]
+    hosts = [CustomDomain.hostname.contains(word, autoescape=True) for word in words]
+    found = owned_by(account.id).where(*named).order_by(Zone.name).limit(limit)
+    domains = domains_of(account.id).where(*hosts).limit(limit)
+    return list(session.scalars(found)), list(session.scalars(domains))
+
+
+def sizes(session: Session, listed: Iterable[Zone]) -> dict[str, tuple[int, int]]:
+    """How many routes and custom domains zones have, by their ids."""
+    ids = [zone.id for zone in listed]
+    routes, domains = _counts(session, Route, ids), _counts(session, CustomDomain, ids)
+    return {id_: (routes.get(id_, 0), domains.get(id_, 0)) for id_ in ids}
+
+
+def _counts(
+    session: Session, model: type[Route] | type[CustomDomain], zone_ids: Sequence[str]
+) -> dict[str, int]:
+    query = select(model.zone_id, func.count()).where(model.zone_id.in_(zone_ids))
+    return dict(session.execute(query.group_by(model.zone_id)).all())
 
 
 # --- the proof --------------------------------------------------------------------------------
@@ -516,6 +547,36 @@ def _check_domain(zone: Zone, hostname: str) -> None:
     _refuse_pending(zone)
 
 
+# --- requests ---------------------------------------------------------------------------------
+
+
+def answering(
+    session: Session, account: Account | str, host: str, path: str
+) -> list[Route | CustomDomain]:
+    """What leads a request of this host and path somewhere now: a route, else the custom domain.
+
+    Two routes when http and https lead differently; empty when the host is in no active zone, or nothing fits.
+    """
+    zone = covering(session, account, host)
+    if zone is None or not zone.active:
+        return []
+    candidates = [(patterns.read(route.pattern), route) for route in routes(session, zone)]
+    found: list[Route | CustomDomain] = []
+    domain = session.scalar(
+        select(CustomDomain).where(CustomDomain.zone_id == zone.id, CustomDomain.hostname == host)
+    )
+    for scheme in patterns.SCHEMES:
+        fitting = [
+            (specificity, route)
+            for pattern, route in candidates
+            if (specificity := pattern.fits(scheme, host, path))
+        ]
+        best = max(fitting, key=lambda one: one[0])[1] if fitting else domain
+        if best is not None and best not in found:
+            found.append(best)
+    return found
+
+
 # --- scripts ----------------------------------------------------------------------------------
 
 
@@ -536,13 +597,6 @@ def addresses(session: Session, script_ids: Iterable[str]) -> dict[str, Addresse
     for each in found.values():
         each.routes[:] = sorted(set(each.routes))
     return found
-
-
-def leading_pattern(session: Session, script: Script, host: str, path: str) -> str | None:
-    """The most specific route of the script's own that a request fits."""
-    read = [patterns.read(route.pattern) for route in routes_of_script(session, script)]
-    fitting = [pattern for pattern in read if pattern.fits(host, path)]
-    return str(max(fitting, key=lambda pattern: pattern.weight)) if fitting else None
 
 
 def delete_all(session: Session, script: Script) -> None:

@@ -18,6 +18,7 @@ from dashboard import flash
 from dashboard.addresses import ScriptName, worker_path
 from dashboard.calls import callers_of
 from dashboard.forms import Form
+from dashboard.hosts import addresses_of
 from dashboard.pages.scripts import worker
 from dashboard.pages.variables import variables_of
 from dashboard.session import CurrentActor, CurrentMember
@@ -42,10 +43,10 @@ DIGITS_MAX = 9
 @router.get("/workers/{name}/settings")
 def edit(request: Request, session: DB, member: CurrentMember, name: ScriptName) -> Response:
     script = scripts.get(session, member.account, name)
-    return _page(request, session, script)
+    return page(request, session, script)
 
 
-def _page(
+def page(
     request: Request,
     session: Session,
     script: Script,
@@ -53,9 +54,12 @@ def _page(
     scaling_form: Form | None = None,
     limits_form: Form | None = None,
     compatibility_form: Form | None = None,
+    domain_form: Form | None = None,
+    route_form: Form | None = None,
 ) -> Response:
+    """The settings; with a form of them that was refused, if one was."""
     version = revisions.running(session, script) if script.version_number else None
-    refused = scaling_form or limits_form or compatibility_form
+    refused = scaling_form or limits_form or compatibility_form or domain_form or route_form
     scaling_form = scaling_form or _form_of(script.scaling)
     return render(
         request,
@@ -72,6 +76,9 @@ def _page(
         idle_choices=_idle_choices(scaling_form.values["idle_seconds"]),
         cells_max=scaling.CELLS_MAX,
         callers=callers_of(session, script),
+        addresses=addresses_of(session, script),
+        domain_form=domain_form or Form(),
+        route_form=route_form or Form(),
         **worker(script),
     )
 
@@ -125,7 +132,7 @@ def update_scaling(
     if not form.valid:
         with transaction() as session:
             script = scripts.get(session, actor.account_id, name)
-            return _page(request, session, script, scaling_form=form)
+            return page(request, session, script, scaling_form=form)
     flows.change_settings(actor.account_id, name, {"scaling": changes})
     return _back(request, name, f"Saved. Every node scales {name} like this within seconds.")
 
@@ -146,7 +153,7 @@ def update_limits(
             return _back(request, name, f"Saved. Version {number} goes to every node now.")
     with transaction() as session:
         script = scripts.get(session, actor.account_id, name)
-        return _page(request, session, script, limits_form=form)
+        return page(request, session, script, limits_form=form)
 
 
 @router.post("/workers/{name}/compatibility")
@@ -175,7 +182,7 @@ def update_compatibility(
             return _back(request, name, f"Saved. Version {number} goes to every node now.")
     with transaction() as session:
         script = scripts.get(session, actor.account_id, name)
-        return _page(request, session, script, compatibility_form=form)
+        return page(request, session, script, compatibility_form=form)
 
 
 def _field_of(message: str) -> str:

@@ -1,5 +1,6 @@
 """Workers: the list, one Worker's overview, its end."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form as Field, Query, Request, Response
@@ -15,10 +16,12 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import hostname, origin, script_url
 from api.versions import service as versions
+from api.zones import service as zones
 from dashboard import flash, progress
 from dashboard.addresses import ScriptName
 from dashboard.calls import callers_of, calls_of
 from dashboard.forms import Form
+from dashboard.hosts import addresses_of
 from dashboard.pages.versions import rows_of
 from dashboard.paging import Paging
 from dashboard.session import CurrentActor, CurrentMember
@@ -28,6 +31,8 @@ from gallery import templates
 PER_PAGE = 25
 # On the overview; the versions' own tab has them all.
 RECENT_VERSIONS = 5
+# In the list; the Worker's own page has them all.
+DOMAINS_SHOWN = 2
 router = APIRouter()
 PageNumber = Annotated[int, Query(ge=1, le=LAST_PAGE)]
 Text = Annotated[str, Field()]
@@ -45,11 +50,21 @@ def index(
         "scripts/index.html",
         "scripts/_list.html",
         workers=[(script, script_url(script)) for script in listing.rows],
+        domains=_domains(session, listing.rows),
         paging=Paging(
             "/workers", page, PER_PAGE, listing.total, {"search": search} if search else {}
         ),
         search=search,
     )
+
+
+def _domains(session: Session, listed: Sequence[Script]) -> dict[str, list[str]]:
+    """Addresses of custom domains by the ids of scripts, a few of each."""
+    found = zones.addresses(session, [script.id for script in listed])
+    return {
+        id_: [origin(hostname) for hostname in one.hostnames[:DOMAINS_SHOWN]]
+        for id_, one in found.items()
+    }
 
 
 @router.get("/workers/{name}")
@@ -80,6 +95,7 @@ def show(
     rows = rows_of(recent.rows, live, member)
     context["calls"] = calls_of(session, script, [version for version, _ in context["shares"]])
     context["callers"] = callers_of(session, script)
+    context["addresses"] = addresses_of(session, script)
     return render(request, "scripts/show.html", rows=rows, version_count=recent.total, **context)
 
 

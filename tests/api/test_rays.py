@@ -103,6 +103,37 @@ def test_a_request_is_explained_to_its_account_alone(
     assert alice.refusal("GET", "skerry/rays/nothing")[0] == 404
 
 
+def test_what_leads_there_now(
+    gateway: TestClient, node: Enrolment, alice: Tenant, script_id: str
+) -> None:
+    def why() -> str:
+        return str(alice.result("GET", f"skerry/rays/{RAY}")["route"]["why"])
+
+    batch = _batch(alice, script_id, now())
+    place = COLUMNS.index("host")
+    batch["requests"][0][place] = "shop.example.com"
+    assert _sent(gateway, node, "batches", batch) == 200
+    zone = alice.result("POST", "/zones", json={"name": "example.com"})
+    domain = {"hostname": "shop.example.com", "service": "shop", "zone_id": zone["id"]}
+    alice.result("PUT", "workers/domains", json={**domain, "environment": "production"})
+    assert why() == "The host name is a custom domain of shop."
+    alice.result("PUT", "workers/scripts/other", **upload_parts())
+    route = {"pattern": "https://*.example.com/*", "script": "other"}
+    alice.result("POST", f"/zones/{zone['id']}/workers/routes", json=route)
+    assert why() == (
+        "The host name is a custom domain of shop; the route https://*.example.com/* leads to other."
+    )
+    alice.result(
+        "POST", f"/zones/{zone['id']}/workers/routes", json={**route, "pattern": "*.example.com/*"}
+    )
+    assert why() == (
+        "The route *.example.com/* leads to other; the route https://*.example.com/* leads to other "
+        "now. Then it led to shop."
+    )
+    alice.result("DELETE", f"/zones/{zone['id']}")
+    assert why() == "The host name led to shop then."
+
+
 @pytest.mark.parametrize(
     ("host", "path", "why"),
     [

@@ -16,7 +16,7 @@ from api.nodes.service import Enrolment
 from api.scripts import service as scripts
 from api.settings import settings
 from api.zones import names, patterns, proof, service
-from api.zones.models import Zone
+from api.zones.models import Route, Zone
 from tests.cast import Tenant, upload_parts
 from tests.names import NameServer, name_server
 
@@ -58,7 +58,7 @@ def test_how_a_pattern_is_stored(text: str, stored: str, base: str) -> None:
 def test_what_fits_a_pattern(text: str, fitting: list[str], others: list[str]) -> None:
     def fits(url: str) -> bool:
         host, _, path = url.partition("/")
-        return patterns.read(text).fits(host, f"/{path}")
+        return patterns.read(text).fits("http", host, f"/{path}") is not None
 
     assert [url for url in [*fitting, *others] if fits(url)] == fitting
 
@@ -500,14 +500,14 @@ def test_a_wildcard_without_a_dot_stays_in_its_zone(
     assert (status, code, 'the route "example.com/x"' in message) == (409, 10020, True)
 
 
-def test_which_of_its_routes_a_request_is_explained_by(
+def test_which_of_one_scripts_routes_a_request_is_explained_by(
     alice: Tenant, session: Session, script: str, zone: Any
 ) -> None:
     put(alice, script, "*example.com/*", "example.com/*", "example.com/a*", "*.example.com/x")
-    row = scripts.get(session, alice.id, script)
 
     def led(host: str, path: str) -> str | None:
-        return service.leading_pattern(session, row, host, path)
+        found = service.answering(session, alice.id, host, path)
+        return next((one.pattern for one in found if isinstance(one, Route)), None)
 
     assert led("example.com", "/abc?d=*") == "example.com/a*"
     assert led("example.com", "/x") == "example.com/*"

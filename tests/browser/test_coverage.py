@@ -57,7 +57,7 @@ LOOKED_AT = {
     "/workflows/{name}": ["workflows-empty", "workflows-instances", "workflows-refused"],
     "/workflows/{name}/delete": ["workflows-delete"],
     "/workflows/{name}/instances/{instance_id}": ["workflows-instance", "workflows-terminated"],
-    "/workers/{name}": ["overview", "overview-off", "overview-split", "created"],
+    "/workers/{name}": ["overview", "overview-off", "overview-split", "overview-domain", "created"],
     "/workers/{name}/delete": ["delete-refused"],
     "/workers/{name}/deployments": ["deployments", "deployments-split"],
     "/workers/{name}/deployments/new": ["deploy-share", "deploy-share-refused"],
@@ -65,13 +65,22 @@ LOOKED_AT = {
     "/workers/{name}/logs": ["logs"],
     "/workers/{name}/logs/on/{target_id}": ["function-logs"],
     "/workers/{name}/metrics": ["metrics"],
-    "/workers/{name}/settings": ["settings", "settings-variables", "settings-dialog"],
+    "/workers/{name}/settings": [
+        "settings",
+        "settings-variables",
+        "settings-dialog",
+        "settings-domains",
+    ],
     "/workers/{name}/triggers": ["triggers-none", "triggers"],
     "/workers/{name}/targets": ["worker-targets"],
     "/workers/{name}/variables/edit": ["variable-edit"],
     "/workers/{name}/variables/new": ["variable-new", "variable-refused"],
     "/workers/{name}/versions": ["versions", "versions-split"],
     "/workers/{name}/versions/{version_id}": ["version", "version-split"],
+    "/zones": ["zones-none", "zones-refused", "zones-list"],
+    "/zones/{zone}": ["zone-empty", "zone-full", "zone-refused", "zone-pending"],
+    "/zones/{zone}/delete": ["zone-delete"],
+    "/zones/{zone}/routes/{route_id}": ["zone-route"],
 }
 # Answers that are no page: a redirect, a download, a part of a page, or nothing at all.
 NO_PAGES = {
