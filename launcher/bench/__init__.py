@@ -40,8 +40,9 @@ DEPLOYS = 10
 REDEPLOYS_UNDER_LOAD = 10
 REDEPLOY_LOAD_SECONDS = 12
 MANY_SCRIPTS = 200
-# Before each measurement of a contender, so that everybody's code is compiled.
-WARM_UP_SECONDS = 2
+# Before each measurement of a contender, so that everybody's code is compiled and a script of Skerry's has
+# its second process, which it gets after three.
+WARM_UP_SECONDS = 6
 # Of each kind in each round: 300 samples in all.
 COLD_STARTS = 60
 # Away from the requests of the visitors that are measured: a script that never gives the event loop back.

@@ -93,7 +93,7 @@ def _settings(contenders: list[Contender], rounds: int) -> list[str]:
     return [
         f"{machine().removesuffix('.')}; medians of {rounds} rounds, all rows in turns.",
         f"Everybody at upstream defaults: {versions}.",
-        "wrk -t1 -c32 for the ceiling, autocannon -c32 for a rate, both on the same cores as the servers.",
+        "wrk -t1 -c32 for the ceiling after 6 s of it (a busy script has got its second process then), autocannon -c32 for a rate, both on the same cores as the servers.",
     ]
 
 

@@ -25,6 +25,8 @@ from tests.edge.gateway import EnrolledNode, Gateway
 SLOTS = 40
 SETTINGS = {
     "SKERRY_SLOTS": str(SLOTS),
+    # So that a script has as many processes as a test says, under whatever load and on however many cores.
+    "SKERRY_MAX_CELLS": "1",
     "SKERRY_PULL_SECONDS": "0.3",
     "SKERRY_DRAIN_SECONDS": "3",
     "SKERRY_LINGER_SECONDS": "0.1",

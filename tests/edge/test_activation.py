@@ -17,6 +17,7 @@ import pytest
 from edge.agent.bundles import Bundles
 from edge.agent.desired import read_slot
 from edge.agent.sealing import Seal
+from edge.agent.settings import default_max_cells
 from edge.agent.state import Phase, Slot, SlotState, State
 from edge.paths import NodePaths
 from edge.wire import Fields
@@ -265,6 +266,14 @@ def visitors(
         over.set()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize(("cores", "cells"), [(1, 1), (2, 2), (3, 2), (4, 2), (16, 8), (None, 1)])
+def test_how_many_processes_a_busy_script_gets_without_a_setting(
+    cores: int | None, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert default_max_cells() == cells
 
 
 def test_a_less_busy_script_keeps_one_process_of_two(gateway: Gateway, folder: Path) -> None:
