@@ -9,7 +9,7 @@ from api.nodes import service as nodes
 from api.pagination import Page
 from api.rays import service as rays
 from api.scripts import service as scripts
-from api.zones import service as zones
+from api.zones import leading
 from dashboard.addresses import worker_path
 from dashboard.navigation import navigation
 from gallery import templates
@@ -85,7 +85,7 @@ def _workers(session: Session, account: Account, search: str) -> list[Place]:
 
 
 def _hosts(session: Session, account: Account, words: list[str]) -> list[Place]:
-    found, domains = zones.search(session, account, words, limit=HOSTS_MAX)
+    found, domains = leading.search(session, account, words, limit=HOSTS_MAX)
     return [
         *(Place(one.name, "Zone", f"/zones/{one.name}", "globe") for one in found),
         *(

@@ -9,7 +9,7 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import origin
 from api.settings import settings
-from api.zones import patterns, service
+from api.zones import leading, patterns
 from api.zones.models import CustomDomain, Route
 
 
@@ -25,8 +25,8 @@ class Addresses:
 
 
 def addresses_of(session: Session, script: Script) -> Addresses:
-    found = service.routes_of_script(session, script)
-    return Addresses(opened(service.domains_of_script(session, script)), opened_routes(found))
+    found = leading.routes_of_script(session, script)
+    return Addresses(opened(leading.domains_of_script(session, script)), opened_routes(found))
 
 
 def opened(domains: Sequence[CustomDomain]) -> list[tuple[CustomDomain, str]]:

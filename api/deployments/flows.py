@@ -48,7 +48,7 @@ from api.versions import checking, service as versions
 from api.versions.bundle import Upload
 from api.versions.models import Version
 from api.workflows import service as workflows
-from api.zones import service as zones
+from api.zones import leading
 
 log = structlog.get_logger()
 
@@ -475,7 +475,7 @@ def delete_script(
 def _remove(session: Session, script: Script) -> None:
     script.deleted_at = now()
     crons.delete_all(session, script)
-    zones.delete_all(session, script)
+    leading.delete_all(session, script)
     for id_ in objects.delete_all(session, script):
         stores.discard(session, script.account_id, OBJECTS, id_)
     for id_ in workflows.delete_all(session, script):

@@ -12,8 +12,8 @@ from api.scripts.urls import hostnames
 from api.targets import service as targets
 from api.targets.models import LambdaTarget
 from api.versions import service as versions
-from api.zones import service as zones
-from api.zones.service import Addresses
+from api.zones import leading
+from api.zones.leading import Addresses
 
 
 def slot(session: Session, rollout: Rollout) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def slots(session: Session, rollouts: Iterable[Rollout]) -> list[dict[str, Any]]
     # A Lambda target need not hear of its own function.
     ids = [row.script_id for row in rows if not isinstance(row.target, LambdaTarget)]
     functions = targets.backups(session, ids)
-    addresses = zones.addresses(session, {row.script_id for row in rows if row.deployment_id})
+    addresses = leading.addresses(session, {row.script_id for row in rows if row.deployment_id})
     return [
         _slot(
             session,

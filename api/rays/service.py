@@ -22,7 +22,7 @@ from api.scripts import urls
 from api.scripts.models import Script
 from api.scripts.observability import Observed
 from api.versions.models import Version
-from api.zones import service as zones
+from api.zones import leading
 from api.zones.models import CustomDomain, Route
 
 RAY = re.compile(r"([0-9a-f]{16})(-[A-Za-z0-9_-]*)?")
@@ -174,7 +174,7 @@ def _route_why(session: Session, account: Account, script: Script | None, record
     name = script.name if script else "a Worker that is gone"
     if script and record.host == urls.hostname(script):
         return f"The host name is the live URL of {name}."
-    found = zones.answering(session, account, record.host, record.path)
+    found = leading.answering(session, account, record.host, record.path)
     if not found:
         return f"The host name led to {name} then."
     said = "The " + "; the ".join(_leads(one) for one in found)

@@ -17,7 +17,7 @@ from api.deployments.models import Deployment
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
-from api.zones import proof, service
+from api.zones import leading, proof, service
 from api.zones.models import CustomDomain, Route, Zone
 from api.zones.service import Place
 
@@ -98,18 +98,18 @@ def delete_zone(account_id: str, zone_id: str) -> list[Deployment]:
     with transaction() as session:
         scripts.take_turn(session, account_id)
         zone = service.get(session, account_id, zone_id)
-        return _tell(session, service.remove(session, zone))
+        return _tell(session, leading.remove(session, zone))
 
 
 # --- routes -----------------------------------------------------------------------------------
 
 
 def create_route(account_id: str, zone_id: str, pattern: str, script_name: str) -> Led:
-    """Raises ZoneNotFound, ScriptNotFound and what `service.add_route` does."""
+    """Raises ZoneNotFound, ScriptNotFound and what `leading.add_route` does."""
     with transaction() as session:
         script = scripts.lock(session, account_id, script_name)
         zone = service.get(session, account_id, zone_id)
-        route = service.add_route(session, zone, pattern, script)
+        route = leading.add_route(session, zone, pattern, script)
         return Led([route], [], _tell(session, [script]))
 
 
@@ -120,9 +120,9 @@ def update_route(
     with transaction() as session:
         script = scripts.lock(session, account_id, script_name)
         zone = service.get(session, account_id, zone_id)
-        route = service.get_route(session, zone, route_id)
+        route = leading.get_route(session, zone, route_id)
         before = route.script
-        service.change_route(session, route, pattern, script)
+        leading.change_route(session, route, pattern, script)
         # Who lets go is told last: in between, nodes take the newer of the two for it.
         concerned = [script, before] if before.id != script.id else [script]
         return Led([route], [], _tell(session, concerned))
@@ -133,18 +133,18 @@ def delete_route(account_id: str, zone_id: str, route_id: str) -> list[Deploymen
     with transaction() as session:
         scripts.take_turn(session, account_id)
         zone = service.get(session, account_id, zone_id)
-        route = service.get_route(session, zone, route_id)
+        route = leading.get_route(session, zone, route_id)
         session.delete(route)
         session.flush()
         return _tell(session, [route.script])
 
 
 def replace_routes(account_id: str, script_name: str, wanted: Sequence[Place]) -> Led:
-    """All routes of a script, as `wrangler deploy` sends them; raises what `service.replace_routes` does."""
+    """All routes of a script, as `wrangler deploy` sends them; raises what `leading.replace_routes` does."""
     with transaction() as session:
         script = scripts.lock(session, account_id, script_name)
-        before = {route.id for route in service.routes_of_script(session, script)}
-        routes = service.replace_routes(session, script, wanted)
+        before = {route.id for route in leading.routes_of_script(session, script)}
+        routes = leading.replace_routes(session, script, wanted)
         changed = before != {route.id for route in routes}
         return Led(routes, [], _tell(session, [script]) if changed else [])
 
@@ -155,10 +155,10 @@ def replace_routes(account_id: str, script_name: str, wanted: Sequence[Place]) -
 def attach_domains(
     account_id: str, script_name: str, wanted: Sequence[Place], *, replace: bool, take: bool
 ) -> Led:
-    """Make host names a script's own; raises what `service.attach_domains` does."""
+    """Make host names a script's own; raises what `leading.attach_domains` does."""
 
     def change(session: Session, script: Script) -> list[Script]:
-        return service.attach_domains(session, script, wanted, replace=replace, take=take)
+        return leading.attach_domains(session, script, wanted, replace=replace, take=take)
 
     return _change_domains(account_id, script_name, change)
 
@@ -173,9 +173,9 @@ def _change_domains(
 ) -> Led:
     with transaction() as session:
         script = scripts.lock(session, account_id, script_name)
-        before = {domain.id for domain in service.domains_of_script(session, script)}
+        before = {domain.id for domain in leading.domains_of_script(session, script)}
         losers = change(session, script)
-        domains = service.domains_of_script(session, script)
+        domains = leading.domains_of_script(session, script)
         changed = before != {domain.id for domain in domains}
         # Who lets go is told last, as above.
         concerned = [script, *losers] if changed else []
@@ -186,6 +186,6 @@ def detach_domain(account_id: str, domain_id: str) -> list[Deployment]:
     """Raises DomainNotFound."""
     with transaction() as session:
         scripts.take_turn(session, account_id)
-        domain = service.get_domain(session, account_id, domain_id)
-        service.detach_domain(session, domain)
+        domain = leading.get_domain(session, account_id, domain_id)
+        leading.detach_domain(session, domain)
         return _tell(session, [domain.script])

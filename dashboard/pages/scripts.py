@@ -16,7 +16,7 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.scripts.urls import hostname, origin, script_url
 from api.versions import service as versions
-from api.zones import service as zones
+from api.zones import leading
 from dashboard import flash, progress
 from dashboard.addresses import ScriptName
 from dashboard.calls import callers_of, calls_of
@@ -60,7 +60,7 @@ def index(
 
 def _domains(session: Session, listed: Sequence[Script]) -> dict[str, list[str]]:
     """Addresses of custom domains by the ids of scripts, a few of each."""
-    found = zones.addresses(session, [script.id for script in listed])
+    found = leading.addresses(session, [script.id for script in listed])
     return {
         id_: [origin(hostname) for hostname in one.hostnames[:DOMAINS_SHOWN]]
         for id_, one in found.items()

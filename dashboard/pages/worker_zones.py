@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from api.db import transaction
 from api.errors import Conflict, DomainNotFound, Refused, RouteNotFound, ZoneMissing
 from api.scripts import service as scripts
-from api.zones import flows, patterns, service
+from api.zones import flows, leading, patterns, service
 from api.zones.service import Place
 from dashboard import flash
 from dashboard.addresses import ScriptName, worker_path
@@ -50,7 +50,7 @@ def delete_domain(
 ) -> Response:
     with transaction() as session:
         script = scripts.get(session, actor.account_id, name)
-        domain = service.get_domain(session, actor.account_id, domain_id)
+        domain = leading.get_domain(session, actor.account_id, domain_id)
         if domain.script_id != script.id:
             raise DomainNotFound(f"{domain.hostname} is not a custom domain of {name} any more.")
     flows.detach_domain(actor.account_id, domain_id)
@@ -84,7 +84,7 @@ def add_route(
 def delete_route(request: Request, actor: CurrentActor, name: ScriptName, route_id: Id) -> Response:
     with transaction() as session:
         script = scripts.get(session, actor.account_id, name)
-        found = {route.id: route for route in service.routes_of_script(session, script)}
+        found = {route.id: route for route in leading.routes_of_script(session, script)}
     if route_id not in found:
         raise RouteNotFound(f"{name} has no such route any more.")
     flows.delete_route(actor.account_id, found[route_id].zone_id, route_id)

@@ -12,7 +12,7 @@ from api.db import DB, transaction
 from api.errors import Conflict, Problem, Refused, ScriptNotFound, ZoneExists, ZoneNotFound
 from api.nodes import service as nodes
 from api.pagination import LAST_PAGE, Page
-from api.zones import flows, service
+from api.zones import flows, leading, service
 from api.zones.models import Route, Zone
 from api.zones.service import Place
 from dashboard import flash
@@ -62,7 +62,7 @@ def _list(request: Request, session: Session, account_id: str, form: Form, page:
         status_code=200 if form.valid else 422,
         form=form,
         zones=listing.rows,
-        sizes=service.sizes(session, listing.rows),
+        sizes=leading.sizes(session, listing.rows),
         paging=Paging("/zones", page, PER_PAGE, listing.total),
     )
 
@@ -111,7 +111,7 @@ def _show(
     domain_form: Form,
     page: int = 1,
 ) -> Response:
-    listing = service.page_of_routes(session, zone, Page(page=page, per_page=PER_PAGE))
+    listing = leading.page_of_routes(session, zone, Page(page=page, per_page=PER_PAGE))
     return render(
         request,
         "zones/show.html",
@@ -120,7 +120,7 @@ def _show(
         here=_address(zone),
         routes=opened_routes(listing.rows),
         paging=Paging(_address(zone), page, PER_PAGE, listing.total),
-        domains=opened(service.domains_of_zone(session, zone)),
+        domains=opened(leading.domains_of_zone(session, zone)),
         scripts=choices(session, zone.account_id),
         route_form=route_form,
         domain_form=domain_form,
@@ -175,7 +175,7 @@ def _refuse(form: Form, problem: Problem, text: str, script: str) -> None:
 
 
 def _route(session: DB, zone: ShownZone, route_id: Id) -> Route:
-    return service.get_route(session, zone, route_id)
+    return leading.get_route(session, zone, route_id)
 
 
 @router.get("/{zone}/routes/{route_id}")
@@ -217,7 +217,7 @@ def change_route(
             said = f"{led.routes[0].pattern} leads to {route_script}, within seconds on every node."
             return _to(request, _address(zone), said)
     with transaction() as session:
-        route = service.get_route(session, zone, route_id)
+        route = leading.get_route(session, zone, route_id)
         return _edit(request, session, zone, route, form)
 
 
@@ -263,7 +263,7 @@ def delete_domain(request: Request, zone: ChangedZone, domain_id: Id) -> Respons
 
 @router.get("/{zone}/delete")
 def confirm(request: Request, session: DB, zone: ShownZone) -> Response:
-    routes, domains = service.sizes(session, [zone])[zone.id]
+    routes, domains = leading.sizes(session, [zone])[zone.id]
     here = _address(zone)
     return render(
         request, "zones/delete.html", zone=zone, here=here, routes=routes, domains=domains

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from api.zones import service
+from api.zones import leading
 from tests.cast import Tenant, upload_parts
 
 PATTERNS = [
@@ -30,7 +30,7 @@ def zone(alice: Tenant) -> Any:
 
 def answering(session: Session, tenant: Tenant, host: str, path: str) -> list[str]:
     session.expire_all()
-    found = service.answering(session, tenant.id, host, path)
+    found = leading.answering(session, tenant.id, host, path)
     return [getattr(one, "pattern", None) or one.hostname for one in found]
 
 

@@ -24,7 +24,7 @@ from api.scripts import service as scripts
 from api.versions import service as versions
 from api.versions.bundle import Upload, UploadedModule
 from api.versions.checking import Start
-from api.zones import flows as zone_flows, service as zones
+from api.zones import flows as zone_flows, leading, service as zones
 from api.zones.models import Zone
 from api.zones.patterns import read
 from api.zones.service import Place
@@ -200,8 +200,8 @@ def test_scripts_that_want_the_same_route_at_once(account: Account) -> None:
     with SessionFactory() as session:
         (zone,) = zones.zones(session, account)
         forms = [
-            form for route in zones.routes(session, zone) for form in read(route.pattern).forms
+            form for route in leading.routes(session, zone) for form in read(route.pattern).forms
         ]
         assert forms
         assert len(forms) == len(set(forms))
-        assert len(zones.domains_of_zone(session, zone)) == 1
+        assert len(leading.domains_of_zone(session, zone)) == 1

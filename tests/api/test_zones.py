@@ -15,7 +15,7 @@ from api.nodes.models import Node
 from api.nodes.service import Enrolment
 from api.scripts import service as scripts
 from api.settings import settings
-from api.zones import names, patterns, proof, service
+from api.zones import leading, names, patterns, proof, service
 from api.zones.models import Route, Zone
 from tests.cast import Tenant, upload_parts
 from tests.names import NameServer, name_server
@@ -506,7 +506,7 @@ def test_which_of_one_scripts_routes_a_request_is_explained_by(
     put(alice, script, "*example.com/*", "example.com/*", "example.com/a*", "*.example.com/x")
 
     def led(host: str, path: str) -> str | None:
-        found = service.answering(session, alice.id, host, path)
+        found = leading.answering(session, alice.id, host, path)
         return next((one.pattern for one in found if isinstance(one, Route)), None)
 
     assert led("example.com", "/abc?d=*") == "example.com/a*"

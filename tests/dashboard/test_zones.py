@@ -12,7 +12,7 @@ from api.accounts.models import Account
 from api.scripts import service as scripts
 from api.scripts.urls import origin
 from api.settings import settings
-from api.zones import service as zones
+from api.zones import leading, service as zones
 from api.zones.models import Zone
 from tests.dashboard.test_find import found
 from tests.names import NameServer, name_server
@@ -41,8 +41,8 @@ def stored(session: Session, account: Account) -> dict[str, str]:
     session.expire_all()
     led = {}
     for zone in zones.zones(session, account):
-        led |= {one.pattern: one.script.name for one in zones.routes(session, zone)}
-        led |= {one.hostname: one.script.name for one in zones.domains_of_zone(session, zone)}
+        led |= {one.pattern: one.script.name for one in leading.routes(session, zone)}
+        led |= {one.hostname: one.script.name for one in leading.domains_of_zone(session, zone)}
     return led
 
 
@@ -317,7 +317,7 @@ def test_a_strangers_zone_is_not_there(
     session.flush()
     theirs = zones.create(session, other.id, "their.example")
     script = scripts.lock_or_create(session, other.id, "theirs")
-    route = zones.add_route(session, theirs, "their.example/*", script)
+    route = leading.add_route(session, theirs, "their.example/*", script)
     session.commit()
     assert "their.example" not in ada.get("/zones").text
     assert found(ada.get("/find?search=their").text) == []
@@ -338,7 +338,7 @@ def test_a_strangers_zone_is_not_there(
     assert ada.post(f"/workers/shop/settings/routes/{route.id}/delete").status_code == 404
     session.expire_all()
     assert session.get(Zone, theirs.id) is not None
-    assert [one.pattern for one in zones.routes(session, theirs)] == ["their.example/*"]
+    assert [one.pattern for one in leading.routes(session, theirs)] == ["their.example/*"]
 
 
 @pytest.mark.parametrize("name", ["none.example", "%00", "a%20b", OTHER_ID, "x" * 300, "%22"])

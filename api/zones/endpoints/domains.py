@@ -10,7 +10,8 @@ from api.pagination import LAST_PAGE, Page, RequestedPage
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
 from api.security import CurrentAccount, CurrentActor
-from api.zones import flows, service
+from api.zones import flows, leading
+from api.zones.leading import Changes
 from api.zones.models import CustomDomain
 from api.zones.schemas import (
     ChangesetOut,
@@ -22,7 +23,6 @@ from api.zones.schemas import (
     WantedDomains,
     domain_out,
 )
-from api.zones.service import Changes
 
 router = APIRouter(prefix="/accounts/{account_id}/workers", tags=["custom domains"])
 # Two paths for the same: the one that Cloudflare documents, and the one that wrangler asks.
@@ -52,7 +52,7 @@ def list_domains(
     session: DB, account: CurrentAccount, page: RequestedPage, filters: Filters
 ) -> dict[str, Any]:
     """The custom domains of an account, by host name."""
-    listing = service.page_of_domains(session, account, page, filters)
+    listing = leading.page_of_domains(session, account, page, filters)
     return paged(listing, [domain_out(domain) for domain in listing.rows])
 
 
@@ -74,14 +74,14 @@ def attach_domain(actor: CurrentActor, body: DomainIn) -> dict[str, Any]:
     """Make a host name lead to a script, also one that led to another script of the account."""
     words = _refuse_switches([body])
     led = flows.attach_domain(actor.account_id, body.service, body.place(), take=True)
-    domain = next(one for one in led.domains if one.hostname == service.hostname_of(body.hostname))
+    domain = next(one for one in led.domains if one.hostname == leading.hostname_of(body.hostname))
     return answer(domain_out(domain), [*flows.settled(led.deployments), *words])
 
 
 @router.get(RECORDS + "/{domain_id}", response_model=Envelope[DomainOut], include_in_schema=False)
 @router.get(DOMAINS + "/{domain_id}", response_model=Envelope[DomainOut])
 def get_domain(session: DB, account: CurrentAccount, domain_id: DomainIdPath) -> dict[str, Any]:
-    return answer(domain_out(service.get_domain(session, account, domain_id)))
+    return answer(domain_out(leading.get_domain(session, account, domain_id)))
 
 
 @router.delete(RECORDS + "/{domain_id}", response_model=Envelope[DomainId], include_in_schema=False)
@@ -103,7 +103,7 @@ def preview_changes(
     _refuse_switches(body.root)
     script = scripts.get(session, account, name)
     wanted = [domain.place() for domain in body.root]
-    changes = service.domain_changes(session, script, wanted, replace=replace_state)
+    changes = leading.domain_changes(session, script, wanted, replace=replace_state)
     return answer(_changeset(name, changes))
 
 

@@ -10,7 +10,7 @@ from api.pagination import RequestedPage
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
 from api.security import CurrentAccount, CurrentActor, CurrentToken, OwnAccountId
-from api.zones import flows, service
+from api.zones import flows, leading, service
 from api.zones.endpoints.zones import ZoneIdPath
 from api.zones.schemas import (
     RouteId,
@@ -34,7 +34,7 @@ def list_routes(
 ) -> dict[str, Any]:
     """The routes of a zone, by pattern."""
     zone = service.get(session, token.account_id, zone_id)
-    listing = service.page_of_routes(session, zone, page)
+    listing = leading.page_of_routes(session, zone, page)
     return paged(listing, [route_out(route) for route in listing.rows])
 
 
@@ -50,7 +50,7 @@ def get_route(
     session: DB, token: CurrentToken, zone_id: ZoneIdPath, route_id: RouteIdPath
 ) -> dict[str, Any]:
     zone = service.get(session, token.account_id, zone_id)
-    return answer(route_out(service.get_route(session, zone, route_id)))
+    return answer(route_out(leading.get_route(session, zone, route_id)))
 
 
 @router.put(ROUTES + "/{route_id}", response_model=Envelope[RouteOut])
@@ -83,7 +83,7 @@ def _script_of(body: RouteIn) -> str:
 def list_routes_of_script(session: DB, account: CurrentAccount, name: ScriptName) -> dict[str, Any]:
     """The routes that lead to a script, in all zones."""
     script = scripts.get(session, account, name)
-    return answer([route_of_script(one) for one in service.routes_of_script(session, script)])
+    return answer([route_of_script(one) for one in leading.routes_of_script(session, script)])
 
 
 @router.put(WORKERS + "/scripts/{name}/routes", response_model=Envelope[list[RouteOfScript]])
