@@ -73,22 +73,22 @@ class Platform:
             url, headers=headers, content=content, trust_env=False, verify=NO_TLS, timeout=10
         )
 
-    def answers(self, hostname: str, text: str) -> None:
+    def answers(self, hostname: str, text: str, path: str = "/") -> None:
         """Assert what a script says, now or as soon as a busy machine gets to it."""
-        answer = self._settled(hostname, lambda answer: answer.text == text)
+        answer = self._settled(hostname, path, lambda answer: answer.text == text)
         assert (answer.status_code, answer.text) == (200, text)
 
-    def has_nothing_at(self, hostname: str) -> None:
+    def has_nothing_at(self, hostname: str, path: str = "/") -> None:
         """Assert that no script answers there, now or as soon as a busy machine gets to it."""
-        answer = self._settled(hostname, lambda answer: answer.status_code == 404)
+        answer = self._settled(hostname, path, lambda answer: answer.status_code == 404)
         assert answer.status_code == 404
         assert "nothing here" in answer.text
 
     def _settled(
-        self, hostname: str, settled: Callable[[httpx2.Response], bool]
+        self, hostname: str, path: str, settled: Callable[[httpx2.Response], bool]
     ) -> httpx2.Response:
         deadline = time.monotonic() + SETTLE_SECONDS
-        while not settled(answer := self.get(hostname)) and time.monotonic() < deadline:
+        while not settled(answer := self.get(hostname, path)) and time.monotonic() < deadline:
             time.sleep(0.1)
         return answer
 

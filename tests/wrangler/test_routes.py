@@ -56,6 +56,11 @@ def test_routes_and_domains(wrangler: Wrangler, project: Project, zone: Any) -> 
     assert _domains(project) == [f"app.{name}", f"shop.{name}"]
     project.platform.answers(f"app.{name}", "routed")
     project.platform.answers(f"shop.{name}", "routed")
+    project.platform.answers(name, "routed", "/abc?d")
+    project.platform.answers(f"any.{name}", "routed", "/b/c")
+    project.platform.has_nothing_at(name)
+    project.platform.has_nothing_at(name, "/b/c")
+    project.platform.has_nothing_at(f"www.{name}", "/c")  # but over HTTPS
     project.platform.has_nothing_at(project.hostname)
     # Fewer of both, without another upload.
     project.configure(workers_dev=False, routes=[routes[0], routes[3]])
@@ -68,6 +73,8 @@ def test_routes_and_domains(wrangler: Wrangler, project: Project, zone: Any) -> 
     # What stands on the command line counts instead of the configuration.
     wrangler("deploy", "--route", f"{name}/d*")
     assert _routes(project) == [f"{name}/d*"]
+    project.platform.answers(name, "routed", "/d")
+    project.platform.has_nothing_at(name, "/abc")
     wrangler("delete", "--force")
     project.platform.has_nothing_at(f"app.{name}")
     assert project.platform.api.result("GET", f"/zones/{zone['id']}/workers/routes") == []
