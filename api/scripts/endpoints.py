@@ -19,6 +19,8 @@ from api.scripts.schemas import (
 from api.security import CurrentAccount
 
 router = APIRouter(prefix="/accounts/{account_id}", tags=["scripts"])
+# The only one that a script has, as wrangler is told.
+ENVIRONMENT = "production"
 ScriptName = Annotated[str, Path(description="The Worker's name.", examples=["my-app"])]
 
 
@@ -54,7 +56,7 @@ def get_service(session: DB, account: CurrentAccount, name: ScriptName) -> dict[
     """The script as wrangler asks for it before a deploy."""
     script = service.get(session, account, name)
     environment = {
-        "environment": "production",
+        "environment": ENVIRONMENT,
         **times_of(script),
         # Always "wrangler": with "dash" it would compare configurations and ask questions.
         "script": {**script_out(script), "last_deployed_from": "wrangler"},

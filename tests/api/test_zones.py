@@ -409,6 +409,8 @@ def test_the_life_of_a_route(
     assert list(told) == [other, script]  # visitors find one of the two at any time
     of_service = f"workers/services/{other}/environments/production/routes?show_zonename=true"
     (shown,) = alice.result("GET", of_service)
+    nowhere = alice.refusal("GET", of_service.replace("production", "staging"))
+    assert (nowhere[:2], "only production" in nowhere[2]) == ((404, 10007), True)
     assert (shown["pattern"], shown["zone_name"]) == ("*.example.com/x", "example.com")
     for method in ("GET", "DELETE"):
         path = f"{routes}/{route['id']}"

@@ -5,10 +5,10 @@ from fastapi import APIRouter, Path
 from api.accounts.endpoints import paged
 from api.db import DB
 from api.envelope import Envelope, PagedEnvelope, answer
-from api.errors import RouteInvalid
+from api.errors import RouteInvalid, ScriptNotFound
 from api.pagination import RequestedPage
 from api.scripts import service as scripts
-from api.scripts.endpoints import ScriptName
+from api.scripts.endpoints import ENVIRONMENT, ScriptName
 from api.security import CurrentAccount, CurrentActor, CurrentToken, OwnAccountId
 from api.zones import flows, leading, service
 from api.zones.endpoints.zones import ZoneIdPath
@@ -101,6 +101,7 @@ def replace_routes(actor: CurrentActor, name: ScriptName, body: WantedRoutes) ->
 def list_routes_of_service(
     session: DB, account: CurrentAccount, name: ScriptName, environment: str
 ) -> dict[str, Any]:
-    """The same at the path that wrangler asks; there is one environment, whatever it is called."""
-    del environment
+    """The same at the path that wrangler asks, with the environment that it was told of."""
+    if environment != ENVIRONMENT:
+        raise ScriptNotFound(f"{name} has no environment {environment[:80]}, only {ENVIRONMENT}.")
     return list_routes_of_script(session, account, name)
