@@ -305,6 +305,8 @@ class _Requests(BaseHTTPRequestHandler):
             "operations",
             "lost",
         }, batch
+        statuses = {one[batch["columns"].index("status")] for one in batch["requests"]}
+        assert all(0 <= status <= 999 for status in statuses), statuses
         node.sent.append(identity)
         node.batches[identity] = batch
         return (503, {"error": "away"}) if self.control.forgetful else (200, {})

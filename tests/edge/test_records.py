@@ -98,6 +98,22 @@ def test_how_requests_went(node: TestNode) -> None:
     assert int(str(thrown["cell_us"])) == rest
 
 
+def test_who_does_not_read_a_body_leaves_records_that_are_taken(node: TestNode) -> None:
+    """HAProxy 2.6 knows no status of some answers to a request whose body came after its head."""
+    head = f"POST /unread HTTP/1.1\r\nHost: {host_of('seen')}\r\nContent-Length: 5\r\n\r\n".encode()
+    for _ in range(150):
+        with socket.create_connection(("127.0.0.1", node.http_port)) as visitor:
+            visitor.sendall(head)
+            visitor.sendall(b"12345")
+            visitor.recv(100)
+
+    def unread() -> list[Json]:
+        return [one for one in node.enrolled.requests() if one["path"] == "/unread"]
+
+    until(lambda: len(unread()) == 150, 20, "each is recorded, and taken: see gateway.py")
+    assert {one["status"] for one in unread()} <= {0, 200}
+
+
 def test_a_killed_script_is_told_from_one_that_died(node: TestNode) -> None:
     node.deploy("spins", Bundle(SCRIPT))
     assert node.visit("spins", "/spin").status == 503

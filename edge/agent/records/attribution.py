@@ -91,8 +91,9 @@ def timing(line: Line, cell: Cell | None) -> Timing:
 
 
 def shown_status(line: Line) -> int:
-    """What the visitor got. HAProxy logs 502 for its page of a broken connection, which says 503."""
-    return 503 if line.status == 502 and not line.said else line.status
+    """What the visitor got, 0 if nobody knows. HAProxy logs 502 for its page of a broken connection, which
+    says 503, and -1 of an answer that it passed on unread, because the cell did not take the rest of a body."""
+    return 503 if line.status == 502 and not line.said else max(line.status, 0)
 
 
 def outcome(line: Line, cell: Cell | None) -> Outcome:
