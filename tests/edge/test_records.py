@@ -23,6 +23,7 @@ pytestmark = pytest.mark.edge
 SCRIPT = """
 export default { async fetch(request) {
   const { pathname } = new URL(request.url);
+  if (pathname === "/ok") await request.text();
   if (pathname === "/throw") throw new Error("boom");
   if (pathname === "/own") return new Response("mine", { status: 500 });
   if (pathname === "/endless") {
