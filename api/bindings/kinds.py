@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from api.errors import NotSupported, ScriptRejected
+from api.scripts.schemas import ENVIRONMENT
 from api.settings import settings
 
 SECRET_KINDS = frozenset({"secret_text", "secret_key"})
@@ -30,8 +31,6 @@ SUPPORTED_KINDS = (
 )
 # What may lead to another script: itself, its Durable Objects, its workflows.
 CALLING_KINDS = frozenset({"service", "durable_object_namespace", "workflow"})
-# What a script is called in when its binding names no environment.
-PRODUCTION = "production"
 
 # Seconds that a rate limit may count over.
 RATE_PERIODS = (10, 60)
@@ -182,9 +181,9 @@ def _check_service(name: str, binding: dict[str, Any]) -> None:
 
 def callee_of(binding: dict[str, Any]) -> str:
     """The name of the script that a binding leads to by name; empty for one that leads to none."""
-    environment = binding.get("environment") or PRODUCTION
+    environment = binding.get("environment") or ENVIRONMENT
     script = named_script(binding)
-    return f"{script}-{environment}" if script and environment != PRODUCTION else script
+    return f"{script}-{environment}" if script and environment != ENVIRONMENT else script
 
 
 def named_script(binding: dict[str, Any]) -> str:

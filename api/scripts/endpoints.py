@@ -10,6 +10,7 @@ from api.pagination import RequestedPage
 from api.scripts import service, urls
 from api.scripts.models import Script
 from api.scripts.schemas import (
+    ENVIRONMENT,
     ScriptOut,
     ScriptSettings,
     ServiceOut,
@@ -19,8 +20,6 @@ from api.scripts.schemas import (
 from api.security import CurrentAccount
 
 router = APIRouter(prefix="/accounts/{account_id}", tags=["scripts"])
-# The only one that a script has, as wrangler is told.
-ENVIRONMENT = "production"
 ScriptName = Annotated[str, Path(description="The Worker's name.", examples=["my-app"])]
 
 

@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 from api.scripts.scaling import Scaling
 
+# Cloudflare calls the parts of a script that stand beside each other so; there is this one.
+ENVIRONMENT = "production"
+
 
 class ScriptOut(BaseModel):
     """A row of the list of scripts."""

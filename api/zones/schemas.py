@@ -6,11 +6,9 @@ from pydantic import BaseModel, Field, RootModel
 
 from api.accounts.schemas import AccountOut
 from api.clock import iso
+from api.scripts.schemas import ENVIRONMENT
 from api.zones.models import CustomDomain, Route, Zone
 from api.zones.service import Place
-
-# Cloudflare calls the parts of a script that stand beside each other so; there is this one.
-ENVIRONMENT = "production"
 
 
 class AccountIdIn(BaseModel):
@@ -122,8 +120,9 @@ class DomainIn(WantedDomain):
     environment: str = ENVIRONMENT
 
 
-class DomainOut(BaseModel):
-    id: str
+class AddedDomain(BaseModel):
+    """One that would be made."""
+
     hostname: str
     service: str
     environment: str = ENVIRONMENT
@@ -131,20 +130,14 @@ class DomainOut(BaseModel):
     zone_name: str
     enabled: bool = True
     previews_enabled: bool = False
+
+
+class DomainOut(AddedDomain):
+    id: str
 
 
 class DomainId(BaseModel):
     id: str
-
-
-class AddedDomain(BaseModel):
-    hostname: str
-    service: str
-    environment: str = ENVIRONMENT
-    zone_id: str
-    zone_name: str
-    enabled: bool = True
-    previews_enabled: bool = False
 
 
 class UpdatedDomain(DomainOut):

@@ -2,14 +2,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.bindings.kinds import PRODUCTION
 from api.db import DB
 from api.deployments import callers, flows
 from api.envelope import Envelope, answer
 from api.objects import service as objects
 from api.scripts import service as scripts
 from api.scripts.endpoints import ScriptName
-from api.scripts.schemas import ReferencesOut
+from api.scripts.schemas import ENVIRONMENT, ReferencesOut
 from api.security import CurrentAccount, CurrentActor
 
 router = APIRouter(prefix="/accounts/{account_id}/workers", tags=["scripts"])
@@ -38,11 +37,11 @@ def get_references(session: DB, account: CurrentAccount, name: ScriptName) -> di
     of_classes = [(one, binding) for one, binding in leading if binding.type == objects.BINDING]
     of_it = [one.name for one, binding in leading if binding.type != objects.BINDING]
     namespaces = {one.class_name: one.namespace_id for one in objects.of_script(session, script)}
-    incoming = [{"service": one, "environment": PRODUCTION} for one in dict.fromkeys(of_it)]
+    incoming = [{"service": one, "environment": ENVIRONMENT} for one in dict.fromkeys(of_it)]
     classes = [
         {
             "service": one.name,
-            "environment": PRODUCTION,
+            "environment": ENVIRONMENT,
             "name": binding.name,
             "durable_object_namespace_id": namespaces.get(binding.attributes["class_name"], ""),
             "durable_object_namespace_name": binding.attributes["class_name"],

@@ -8,7 +8,8 @@ from api.envelope import Envelope, PagedEnvelope, answer
 from api.errors import RouteInvalid, ScriptNotFound
 from api.pagination import RequestedPage
 from api.scripts import service as scripts
-from api.scripts.endpoints import ENVIRONMENT, ScriptName
+from api.scripts.endpoints import ScriptName
+from api.scripts.schemas import ENVIRONMENT
 from api.security import CurrentAccount, CurrentActor, CurrentToken, OwnAccountId
 from api.zones import flows, leading, service
 from api.zones.endpoints.zones import ZoneIdPath
