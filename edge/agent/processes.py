@@ -74,8 +74,10 @@ class Process:
         descriptors: int = CHILD_DESCRIPTORS,
         data_bytes: int | None = None,
         niceness: int = 0,
+        batch: bool = False,
     ) -> Self:
-        """Start in a session of its own, with an environment of only what is given here."""
+        """Start in a session of its own, with an environment of only what is given here. `batch` has it and
+        what it starts wait for their turn when they are woken (SCHED_BATCH, sched(7))."""
         stream = subprocess.DEVNULL if output is None else output
         data = "unlimited" if data_bytes is None else str(data_bytes // 1024)
         started = subprocess.Popen(
@@ -89,6 +91,8 @@ class Process:
             cwd="/",
         )
         # A child of ours is a zombie at worst, so its pid is its own until we reap it.
+        if batch:
+            os.sched_setscheduler(started.pid, os.SCHED_BATCH, os.sched_param(0))
         identity = Identity.of(started.pid)
         if identity is None:
             raise ProcessLookupError(f"{command[0]} ended before it began")

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from tests.edge.bundles import Bundle, Json, answering, host_of
 from tests.edge.gateway import Gateway
 from tests.edge.nodes import TestNode, running_node, until
+from tests.edge.visitors import wrk
 
 pytestmark = pytest.mark.edge
 
@@ -29,6 +30,7 @@ export default { async fetch(request) {
   if (pathname === "/own503") return new Response("mine too", { status: 503 });
   if (pathname === "/big") return new Response("x", { headers: { "x-big": "b".repeat(64000) } });
   if (pathname === "/marker") return new Response("x", { status: 500, headers: { "x-skerry": "0" } });
+  if (pathname === "/unread") return new Response("unread");
   const headers = Object.fromEntries(request.headers);
   return Response.json({ url: request.url, headers, cf: request.cf, body: await request.text() });
 } };
@@ -168,6 +170,71 @@ def raw_head(node: TestNode, path: str) -> bytes:
 def test_bodies_pass(node: TestNode) -> None:
     body = b"0123456789" * 50_000
     assert node.visit("echo", method="POST", body=body).json()["body"] == body.decode()
+
+
+def said_to(node: TestNode, head: str, *parts: bytes, pause: float = 0.01) -> bytes:
+    """All of the answer to a request whose parts come one after the other."""
+    with socket.create_connection(("127.0.0.1", node.http_port), 10) as connection:
+        text = f"{head}\r\nHost: {host_of('echo')}\r\nConnection: close\r\n\r\n"
+        connection.sendall(text.encode())
+        for part in parts:
+            time.sleep(pause)
+            connection.sendall(part)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        return answer
+
+
+def test_an_answer_to_a_body_that_nobody_reads_passes_the_rules(node: TestNode) -> None:
+    def ask(parts: tuple[bytes, ...]) -> str:
+        size = sum(map(len, parts))
+        answer = said_to(node, f"POST /unread HTTP/1.1\r\nContent-Length: {size}", *parts)
+        head, _, body = answer.decode().partition("\r\n\r\n")
+        return f"{body.strip()} {'cf-ray' in head.lower()} {'x-skerry' in head.lower()}"
+
+    bodies = [(b"body",), (b"a body", b" in two"), (b"x" * 10_000, b"y" * 20_000, b"z")] * 60
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, bodies)) == {"unread True False"}
+
+
+def test_bodies_that_are_empty_late_or_announced(node: TestNode) -> None:
+    empty = said_to(node, "POST /x HTTP/1.1\r\nContent-Length: 0")
+    assert b'"body":""' in empty
+    late = said_to(node, "POST /x HTTP/1.1\r\nContent-Length: 4", b"la", b"te", pause=0.5)
+    assert b'"body":"late"' in late
+    announced = said_to(
+        node,
+        "POST /x HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue",
+        b"told",
+        pause=0.3,
+    )
+    assert announced.startswith(b"HTTP/1.1 100 ")
+    assert b'"body":"told"' in announced
+
+
+def test_the_front_keeps_its_buffers(node: TestNode) -> None:
+    """Else the kernel takes them away and gives others with each request, a page at a time."""
+    (front,) = node.pids("front")
+
+    def faults() -> int:
+        stat = Path(f"/proc/{front}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[7])
+
+    with wrk(node, "echo"):
+        time.sleep(1)
+    before = faults()
+    with wrk(node, "echo") as answers:
+        time.sleep(2)
+    assert faults() - before < answers[0] / 10
+
+
+def test_front_and_cells_wait_for_their_turn(node: TestNode) -> None:
+    """They do not push each other from a CPU whenever one has said something (SCHED_BATCH)."""
+    pids = [*node.pids("front"), node.serving_pid()]
+    assert [os.sched_getscheduler(pid) for pid in pids] == [os.SCHED_BATCH] * 2
+    threads = os.listdir(f"/proc/{pids[1]}/task")
+    assert {os.sched_getscheduler(int(thread)) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_https_with_the_nodes_own_certificate(node: TestNode) -> None:

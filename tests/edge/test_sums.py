@@ -109,6 +109,15 @@ def test_what_did_not_go_as_usual_is_left() -> None:
     assert len(left) + sums.requests == 505
 
 
+def test_one_of_each_status_is_left_however_rare() -> None:
+    rare = _line(MOMENT_US + 5_000_000, status=418)
+    sums = Sums()
+    left = Thinning(LIMIT, _cell).divide([*_seconds(5000), rare], sums)
+    assert left[-1] == rare
+    assert left == sorted(left)
+    assert len(left) + sums.requests == 5001
+
+
 def test_a_quiet_script_beside_a_busy_one_is_left() -> None:
     quiet = _seconds(LIMIT, slot="s2", cell="c2")
     left = Thinning(LIMIT, _cell).divide([*_seconds(5000), *quiet], Sums())

@@ -126,6 +126,7 @@ class Confinement:
                 descriptors=DESCRIPTORS,
                 data_bytes=data_bytes,
                 niceness=niceness,
+                batch=True,
             )
         networks = self.networks if reaches is Reaches.OWN else None
         with networks.plug() if networks else nullcontext(Plug()) as plug:
@@ -145,6 +146,7 @@ class Confinement:
                     descriptors=DESCRIPTORS,
                     data_bytes=data_bytes,
                     niceness=niceness,
+                    batch=True,
                 )
             except OSError:
                 os.close(readable)

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple
 
 from edge.agent.cells.cell import Cell
@@ -27,6 +28,8 @@ _TERMINATION, _SAID = _NAMES.index("termination"), _NAMES.index("said")
 _IN, _OUT = _NAMES.index("bytes_in"), _NAMES.index("bytes_out")
 # Nobody broke anything off, and the script answered.
 _ORDINARY, _NOTHING = "--", "-"
+# What is asked of each line is asked of many at once: this is done for every request of a busy script.
+_kind = itemgetter(_SLOT, _CELL, _STATUS, _TERMINATION, _SAID)
 
 
 class Key(NamedTuple):
@@ -123,39 +126,34 @@ class Thinning:
         over the time evenly, and everything that did not go as usual is in it."""
         if not self.limit or len(lines) <= self.limit:
             return lines
-        counts = Counter(_slot(line) for line in lines)
         limit = self.limit * _seconds(lines)
-        busy = {slot for slot, count in counts.items() if count > limit}
-        if not busy:
-            return lines
-        single: list[str] = []
-        groups: defaultdict[tuple[str, str], list[list[str]]] = defaultdict(list)
-        seen: Counter[str] = Counter()
-        for line in lines:
-            fields = line.split(" ", _OUT + 1)
-            if (
-                len(fields) <= _OUT + 1
-                or (slot := fields[_SLOT]) not in busy
-                or not _ordinary(fields)
-            ):
-                single.append(line)
-                continue
-            before = seen[slot]
-            seen[slot] = number = before + 1
-            if number * limit // counts[slot] > before * limit // counts[slot]:
-                single.append(line)
+        rows = [line.split(" ", _OUT + 1) for line in lines]
+        single: list[int] = []
+        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            if len(row) > _OUT + 1:
+                groups[_kind(row)].append(number)
             else:
-                fields[-1] = line
-                groups[fields[_CELL], fields[_STATUS]].append(fields)
-        for (cell, status), group in groups.items():
-            if not self._add_up(cell, status, group, sums):
-                single += [fields[-1] for fields in group]
-        return single
+                single.append(number)
+        counts: Counter[str] = Counter()
+        for (slot, *_), numbers in groups.items():
+            counts[slot] += len(numbers)
+        for (slot, cell, status, termination, said), numbers in groups.items():
+            if counts[slot] > limit and termination == _ORDINARY and said != _NOTHING:
+                # At least one of each status: rare ones are looked for.
+                share = math.ceil(len(numbers) * limit / counts[slot])
+                left = {numbers[turn * len(numbers) // share] for turn in range(share)}
+                others = [rows[number] for number in numbers if number not in left]
+                if self._add_up(cell, status, others, sums):
+                    single += left
+                    continue
+            single += numbers
+        return [lines[number] for number in sorted(single)]
 
     def _add_up(self, name: str, status: str, group: list[list[str]], sums: Sums) -> bool:
         """Whether the ordinary requests that a cell answered with a status are in the sums now."""
         cell = self.cell_of(name)
-        if cell is None:
+        if cell is None or not group:
             return False
         try:
             code = int(status)
@@ -187,12 +185,3 @@ def _seconds(lines: list[str]) -> int:
     except (ValueError, IndexError):
         return 1
     return max(round((last - first) / 1e6), 1)
-
-
-def _slot(line: str) -> str:
-    fields = line.split(" ", _SLOT + 1)
-    return fields[_SLOT] if len(fields) > _SLOT else ""
-
-
-def _ordinary(fields: list[str]) -> bool:
-    return fields[_TERMINATION] == _ORDINARY and fields[_SAID] != _NOTHING
