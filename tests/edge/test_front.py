@@ -248,22 +248,39 @@ def test_https_with_the_nodes_own_certificate(node: TestNode) -> None:
     connection.close()
 
 
-def test_http2_over_tls(node: TestNode) -> None:
+def over_http2(node: TestNode, path: str, body: bytes = b"") -> bytes:
     host = host_of("echo")
     done = subprocess.run(
         [
             *("curl", "--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "20"),
             *("--resolve", f"{host}:{node.https_port}:127.0.0.1"),
-            f"https://{host}:{node.https_port}/x",
+            *(["--data-binary", "@-"] if body else []),
+            f"https://{host}:{node.https_port}{path}",
         ],
         capture_output=True,
         check=True,
+        input=body,
     )
-    seen: Json = json.loads(done.stdout)
-    assert seen["url"] == f"https://{host}:{node.https_port}/x"
+    return done.stdout
+
+
+def test_http2_over_tls(node: TestNode) -> None:
+    seen: Json = json.loads(over_http2(node, "/x"))
+    assert seen["url"] == f"https://{host_of('echo')}:{node.https_port}/x"
     cf = seen["cf"]
     assert isinstance(cf, dict)
     assert (cf["httpProtocol"], cf["tlsVersion"]) == ("HTTP/2", "TLSv1.3")
+
+
+@pytest.mark.parametrize("size", [10, 65_535, 65_536, 70_000, 2_000_000])
+def test_bodies_pass_over_http2(node: TestNode, size: int) -> None:
+    """The window of a stream and what the front waits for are nearly as large as each other."""
+    assert json.loads(over_http2(node, "/x", b"b" * size))["body"] == "b" * size
+
+
+@pytest.mark.parametrize("size", [10, 65_535])
+def test_a_body_that_nobody_reads_over_http2(node: TestNode, size: int) -> None:
+    assert over_http2(node, "/unread", b"b" * size) == b"unread"
 
 
 def test_the_front_is_repaired_when_it_differs(node: TestNode) -> None:
