@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form as Field, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.db import transaction
-from api.errors import Conflict, DomainNotFound, Refused, RouteNotFound, ZoneMissing
+from api.errors import Conflict, DomainNotFound, DomainTaken, Refused, RouteNotFound, ZoneMissing
 from api.scripts import service as scripts
 from api.zones import flows, leading, patterns, service
 from api.zones.service import Place
@@ -24,15 +24,19 @@ _NO_ZONE = "None of your zones has this host name. Add its domain under Zones fi
 
 @router.post("/domains")
 def add_domain(
-    request: Request, actor: CurrentActor, name: ScriptName, hostname: Text = ""
+    request: Request, actor: CurrentActor, name: ScriptName, hostname: Text = "", take: Text = ""
 ) -> Response:
+    """`take` is the host name that another Worker may lose: what was asked, not what was typed after."""
     form = Form({"hostname": hostname})
     wanted = form.require("hostname", "Enter a host name, such as shop.example.com.").strip()
     if form.valid:
         try:
-            flows.attach_domain(actor.account_id, name, Place(wanted))
+            flows.attach_domain(actor.account_id, name, Place(wanted), take=take == wanted)
         except ZoneMissing:
             form.refuse("hostname", _NO_ZONE)
+        except DomainTaken as problem:
+            form = Form({"hostname": hostname, "take": wanted})
+            form.refuse("hostname", problem.message)
         except (Refused, Conflict) as problem:
             form.refuse("hostname", problem.message)
         else:

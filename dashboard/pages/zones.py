@@ -9,7 +9,15 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.db import DB, transaction
-from api.errors import Conflict, Problem, Refused, ScriptNotFound, ZoneExists, ZoneNotFound
+from api.errors import (
+    Conflict,
+    DomainTaken,
+    Problem,
+    Refused,
+    ScriptNotFound,
+    ZoneExists,
+    ZoneNotFound,
+)
 from api.nodes import service as nodes
 from api.pagination import LAST_PAGE, Page
 from api.zones import flows, leading, service
@@ -232,15 +240,24 @@ def delete_route(request: Request, zone: ChangedZone, route_id: Id) -> Response:
 
 @router.post("/{zone}/domains")
 def add_domain(
-    request: Request, zone: ChangedZone, hostname: Text = "", domain_script: Text = ""
+    request: Request,
+    zone: ChangedZone,
+    hostname: Text = "",
+    domain_script: Text = "",
+    take: Text = "",
 ) -> Response:
+    """`take` as in `worker_zones.add_domain`."""
     form = Form({"hostname": hostname, "domain_script": domain_script})
     form.require("hostname", f"Enter a host name, such as shop.{zone.name}.")
     form.require("domain_script", "Choose the Worker that answers.")
     if form.valid:
         try:
             place = Place(hostname, zone_id=zone.id)
-            flows.attach_domain(zone.account_id, domain_script, place)
+            take_it = take == hostname.strip()
+            flows.attach_domain(zone.account_id, domain_script, place, take=take_it)
+        except DomainTaken as problem:
+            form = Form({**form.values, "take": hostname.strip()})
+            form.refuse("hostname", problem.message)
         except (Refused, Conflict, ScriptNotFound) as problem:
             _refuse(form, problem, "hostname", "domain_script")
         else:

@@ -156,6 +156,12 @@ def test_custom_domains_are_added_and_removed(
     assert "is a custom domain of shop already" in text_of(taken.text)
     assert 'value="shop.example.com"' in taken.text
     assert stored(session, account) == {"shop.example.com": "shop"}
+    assert "Move shop.example.com to this Worker" in text_of(taken.text)
+    moved = ada.post(
+        f"{zone}/domains", data={**DOMAIN, "domain_script": "blog", "take": "shop.example.com"}
+    )
+    assert moved.headers["location"] == zone
+    assert stored(session, account) == {"shop.example.com": "blog"}
     for hostname in ("", "*.example.com", "shop.example.org", "shop.example.com/x"):
         answer = ada.post(f"{zone}/domains", data={**DOMAIN, "hostname": hostname})
         assert answer.status_code == 422
@@ -246,6 +252,24 @@ def test_a_place_that_a_worker_cannot_have(
     assert f"{field}-error" in answer.text
     assert said in text_of(answer.text)
     assert f'value="{typed}"' in answer.text
+
+
+def test_a_custom_domain_moves_to_the_worker_that_asks_again(
+    ada: TestClient, zone: str, session: Session, account: Account
+) -> None:
+    for hostname in ("one.example.com", "two.example.com"):
+        ada.post("/workers/blog/settings/domains", data={"hostname": hostname})
+    place = "/workers/shop/settings/domains"
+    asked = ada.post(place, data={"hostname": "one.example.com"})
+    assert asked.status_code == 422
+    assert 'name="take" value="one.example.com"' in asked.text
+    # Another name than the one that was asked about is asked about, too.
+    other = ada.post(place, data={"hostname": "two.example.com", "take": "one.example.com"})
+    assert 'name="take" value="two.example.com"' in other.text
+    assert set(stored(session, account).values()) == {"blog"}
+    moved = ada.post(place, data={"hostname": "one.example.com", "take": "one.example.com"})
+    assert moved.headers["location"] == "/workers/shop/settings"
+    assert stored(session, account) == {"one.example.com": "shop", "two.example.com": "blog"}
 
 
 def test_zones_and_custom_domains_are_found(ada: TestClient, zone: str) -> None:
