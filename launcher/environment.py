@@ -84,11 +84,17 @@ def print_exports(data: DataDirectory) -> int:
 
 
 def print_url(data: DataDirectory, script: str, *, https: bool) -> int:
-    """`./skerry url NAME`: where a script answers."""
+    """`./skerry url NAME`: where a script answers. Without a live URL that is its first custom domain."""
     instance = started.find(data)
     subdomain = started.call(instance, f"/workers/workers/{script}").get("subdomain") or {}
     url = subdomain.get("url")
-    if not subdomain.get("enabled", True) or not url:
-        raise LauncherError(f"{script} has no URL: its subdomain is off.")
-    print(instance.origin(str(urlsplit(url).hostname), "https") if https else url)
+    if subdomain.get("enabled", True) and url:
+        print(instance.origin(str(urlsplit(url).hostname), "https") if https else url)
+        return 0
+    domains = started.call(instance, f"/workers/domains?service={script}")
+    if not domains:
+        raise LauncherError(
+            f"{script} has no URL: its subdomain is off, and it has no custom domain."
+        )
+    print(instance.origin(str(domains[0]["hostname"]), "https" if https else "http"))
     return 0

@@ -1,5 +1,6 @@
 """Routes and custom domains from wrangler's configuration, and on its command line."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -92,6 +93,8 @@ def test_a_domain_on_the_command_line(wrangler: Wrangler, project: Project, zone
     project.platform.answers(f"flag.{zone['name']}", "by flag")
     # Whoever has a route or a domain has no live URL without asking for it: wrangler's own rule.
     project.platform.has_nothing_at(project.hostname)
+    url = project.platform.skerry("url", project.name).strip()
+    assert re.fullmatch(rf"http://flag\.{zone['name']}(:\d+)?", url)
 
 
 @pytest.mark.parametrize("workers_dev", [False, True])
