@@ -3,6 +3,8 @@ nobody answers for is ended."""
 
 import shutil
 import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -34,7 +36,7 @@ async def end_processes(paths: NodePaths, role: str, keep: set[int] | None = Non
 
 async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, fleet: Fleet) -> None:
     """Open every recorded cell that serves or drains, with its process where that still lives."""
-    records = _worth_keeping(state, fleet)
+    records = _worth_keeping(_with_processes(paths, state), state, fleet)
     await fleet.hold(records)
     kept: set[int] = set()
     held = await sockets.names()
@@ -58,14 +60,28 @@ async def take_over_cells(paths: NodePaths, state: State, sockets: Sockets, flee
     await _release_unknown(paths, sockets, fleet)
 
 
-def _worth_keeping(state: State, fleet: Fleet) -> list[CellRecord]:
+def _with_processes(paths: NodePaths, state: State) -> Iterator[CellRecord]:
+    """What was recorded, with processes that are not: whoever started one takes its pid down after that, and
+    may have been killed in between, while a visitor who had waited was with it already."""
+    running = {role: identity for identity, role in node_processes(paths.root)}
+    for record in state.cells():
+        found = running.get(record.role)
+        if record.phase is Phase.SERVING and found and not _lives(record):
+            log.info("cell_found", cell=record.name, pid=found.pid)
+            state.save_process(record, found)
+            yield replace(record, identity=found)
+        else:
+            yield record
+
+
+def _worth_keeping(records: Iterable[CellRecord], state: State, fleet: Fleet) -> list[CellRecord]:
     """Cells that serve what is live, and those with a process that drain. All others are forgotten."""
     kept: list[CellRecord] = []
     renewed: list[CellRecord] = []
     gone: list[CellRecord] = []
     served: set[str] = set()
     # Those that live first: of a script that has none, one cell is enough to wait for visitors.
-    for record in sorted(state.cells(), key=_lives, reverse=True):
+    for record in sorted(records, key=_lives, reverse=True):
         slot = state.slot(record.slot_id)
         live = slot.live if slot else None
         if record.phase is Phase.SERVING and live and live.version_id == record.version_id:

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -58,6 +59,21 @@ def test_agent_killed_and_started_again(own_node: TestNode) -> None:
     assert len(own_node.pids("cell:")) == 3
     assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
     assert own_node.visit("one").text == "newer"
+
+
+def test_a_cell_whose_agent_was_killed_before_it_took_it_down(own_node: TestNode) -> None:
+    """It serves whoever had waited, and has to live on."""
+    cells = own_node.pids("cell:")
+    own_node.kill_agent()
+    database = NodePaths.of(own_node.folder).database
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("UPDATE cells SET pid = NULL, started = NULL, boot = NULL")
+    own_node.start()
+    assert own_node.pids("cell:") == cells
+    assert_serves(own_node)
+    own_node.kill_agent()
+    own_node.start()
+    assert own_node.pids("cell:") == cells
 
 
 def test_agent_stopped_leaves_the_rest(own_node: TestNode) -> None:
