@@ -113,7 +113,8 @@ class Thinning:
     """Divides what the front said."""
 
     limit: int
-    """Of each slot so many ordinary requests of a second are recorded one by one; 0: all."""
+    """Of each slot so many ordinary requests of a second are recorded one by one, and at least one of each
+    status; 0: all."""
     cell_of: Callable[[str], Cell | None]
     """A cell by its name; None for one that is not known, or whose requests are all wanted."""
 
@@ -128,16 +129,12 @@ class Thinning:
             return lines
         limit = self.limit * _seconds(lines)
         rows = [line.split(" ", _OUT + 1) for line in lines]
-        single: list[int] = []
-        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-        for number, row in enumerate(rows):
-            if len(row) > _OUT + 1:
-                groups[_kind(row)].append(number)
-            else:
-                single.append(number)
+        groups, single = _grouped(rows)
         counts: Counter[str] = Counter()
         for (slot, *_), numbers in groups.items():
             counts[slot] += len(numbers)
+        if max(counts.values(), default=0) <= limit:
+            return lines
         for (slot, cell, status, termination, said), numbers in groups.items():
             if counts[slot] > limit and termination == _ORDINARY and said != _NOTHING:
                 # At least one of each status: rare ones are looked for.
@@ -185,3 +182,15 @@ def _seconds(lines: list[str]) -> int:
     except (ValueError, IndexError):
         return 1
     return max(round((last - first) / 1e6), 1)
+
+
+def _grouped(rows: list[list[str]]) -> tuple[dict[tuple[str, ...], list[int]], list[int]]:
+    """Which rows are of one kind, and which are no line of the front, by their numbers."""
+    groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    broken: list[int] = []
+    for number, row in enumerate(rows):
+        if len(row) > _OUT + 1:
+            groups[_kind(row)].append(number)
+        else:
+            broken.append(number)
+    return groups, broken
