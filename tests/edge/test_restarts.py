@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from edge.paths import NodePaths
+from edge.proc import Identity
 from edge.runtime.binary import CHECKOUT
 from tests.edge.bundles import Bundle, Json, answering
 from tests.edge.gateway import Gateway
@@ -53,8 +54,11 @@ def test_agent_killed_and_started_again(own_node: TestNode) -> None:
     assert own_node.pids("front") == front
     assert own_node.pids("keeper") == keeper
     # What is adopted is watched and exchanged like one's own.
-    os.kill(cells[0], signal.SIGKILL)
-    until(lambda: len(own_node.pids("cell:")) == 2, what="it is gone")
+    killed = Identity.of(cells[0])
+    assert killed
+    os.kill(killed.pid, signal.SIGKILL)
+    # Its memory goes first, with what tells whose it was, and its sockets after that.
+    until(lambda: not killed.alive(), what="it is gone")
     assert_serves(own_node)
     assert len(own_node.pids("cell:")) == 3
     assert own_node.deploy("one", Bundle(answering("newer")))["state"] == "live"
@@ -255,9 +259,16 @@ def test_front_that_is_asked_to_end_finishes_beside_the_next_one(
         until(partial(front_is_not, node, before), what="the old one has ended")
 
 
+def hang(pid: int) -> None:
+    """Each of its threads is stopped, so that none accepts a visitor any more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    until(lambda: all(one.read_text().rpartition(")")[2].split()[0] == "T" for one in tasks))
+
+
 def test_front_that_hangs_is_replaced(own_node: TestNode) -> None:
     (before,) = own_node.pids("front")
-    os.kill(before, signal.SIGSTOP)
+    hang(before)
     assert_serves(own_node)
     until(partial(front_is_not, own_node, before), what="the one that hung is gone")
     assert [event["health"] for event in own_node.events("front_lost")] == ["hangs"]
@@ -268,7 +279,7 @@ def test_front_that_hangs_is_replaced(own_node: TestNode) -> None:
 def test_front_that_hung_while_the_agent_was_away(own_node: TestNode) -> None:
     (before,) = own_node.pids("front")
     own_node.kill_agent()
-    os.kill(before, signal.SIGSTOP)
+    hang(before)
     own_node.start()
     assert_serves(own_node)
     until(partial(front_is_not, own_node, before), what="the one that hung is gone")
