@@ -1,6 +1,7 @@
 """A script that nobody visits is no process, one that everybody visits is several."""
 
 import asyncio
+import http.client
 import os
 import random
 import resource
@@ -17,7 +18,7 @@ import pytest
 from edge.agent.bundles import Bundles
 from edge.agent.desired import read_slot
 from edge.agent.sealing import Seal
-from edge.agent.settings import default_max_cells
+from edge.agent.settings import cores_of_one
 from edge.agent.state import Phase, Slot, SlotState, State
 from edge.paths import NodePaths
 from edge.wire import Fields
@@ -273,7 +274,37 @@ def test_how_many_processes_a_busy_script_gets_without_a_setting(
     cores: int | None, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert default_max_cells() == cells
+    assert cores_of_one() == cells
+
+
+def test_visitors_go_to_the_process_with_fewer_of_them(brisk: TestNode) -> None:
+    """One that stands still, to collect garbage for instance, so does not collect all of them."""
+    source = INSTANCE.replace(
+        "fetch() {",
+        """async fetch(request) {
+  const { pathname } = new URL(request.url);
+  if (pathname === "/hold") return new Response(new ReadableStream({
+    async pull(stream) {
+      stream.enqueue(new TextEncoder().encode(`${instance}\\n`));
+      await scheduler.wait(60_000);
+    },
+  }));
+  if (pathname === "/which") return new Response(instance);""",
+    )
+    brisk.deploy("uneven", Bundle(source, scaling={"max_cells": 2}))
+    seen: set[str] = set()
+    problems: list[object] = []
+    with visitors(brisk, "uneven", 6, seen, problems):
+        until(lambda: len(seen) == 2, 60, "two processes answer")
+    assert problems == []
+    connection = http.client.HTTPConnection("127.0.0.1", brisk.http_port, timeout=30)
+    connection.request("GET", "/hold", headers={"Host": host_of("uneven")})
+    response = connection.getresponse()
+    held = response.readline().decode().strip()
+    others = {brisk.visit("uneven", "/which").text for _ in range(20)}
+    connection.close()
+    assert {held} | others == seen
+    assert others == seen - {held}
 
 
 def test_a_less_busy_script_keeps_one_process_of_two(gateway: Gateway, folder: Path) -> None:
