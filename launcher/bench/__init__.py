@@ -109,10 +109,14 @@ class Bench:
         self.add("p99 at 32 connections, Skerry while it is tailed", "ms", load.p99_ms)
         time.sleep(TAIL_SECONDS)
 
-    def cold_starts(self) -> None:
-        """First requests to scripts at rest, each kind in turn, beside starts of a bare workerd."""
+    def rest(self) -> None:
+        """Until all sleepers are at rest. What puts them there takes CPU, half a minute after the last round's cold
+        starts: just when the front was measured, and not what it is compared with."""
         for sleepers in self.sleepers.values():
             sleepers.wait_for_rest()
+
+    def cold_starts(self) -> None:
+        """First requests to scripts at rest, each kind in turn, beside starts of a bare workerd."""
         for number in range(COLD_STARTS):
             for kind, sleepers in self.sleepers.items():
                 self._collect(f"cold start, {kind}", first_byte(sleepers.place(number)))
@@ -207,6 +211,7 @@ def _prepare(instance: Instance) -> None:
 
 def _measure(bench: Bench) -> None:
     parts: list[Callable[[], None]] = [
+        bench.rest,
         bench.throughput,
         bench.tailed,
         bench.deploys,
