@@ -133,7 +133,7 @@ def read_settings(arguments: list[str], environ: Mapping[str, str] = os.environ)
         cell_heap_mib=int(_positive(environ, "SKERRY_CELL_HEAP_MIB", 128)),
         cell_memory_mib=int(_positive(environ, "SKERRY_CELL_MEMORY_MIB", 256)),
         idle_seconds=_number(environ, "SKERRY_IDLE_SECONDS", 300),
-        max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", cores_of_one())),
+        max_cells=int(_positive(environ, "SKERRY_MAX_CELLS", half_of_the_cores())),
         cell_cpu_seconds=_positive(environ, "SKERRY_CELL_CPU_SECONDS", 2),
         cell_cpu_seconds_max=_positive(environ, "SKERRY_CELL_CPU_SECONDS_MAX", 30),
         script_records_second=int(_number(environ, "SKERRY_SCRIPT_RECORDS_SECOND", 200)),
@@ -209,7 +209,7 @@ def _check_ports(given: argparse.Namespace) -> None:
         flags[port] = flag
 
 
-def cores_of_one() -> int:
+def half_of_the_cores() -> int:
     """How many processes a busy script gets, and how many threads the front: half of the cores, since each other
     and all other scripts need some, too. But two where there are two: one each left a tenth to a fifth of them
     idle under full load (measured: 19,300 requests/s with one thread, 20,300 with two)."""
@@ -218,7 +218,9 @@ def cores_of_one() -> int:
 
 
 def _front_threads(environ: Mapping[str, str]) -> int:
-    threads = int(_positive(environ, "SKERRY_FRONT_THREADS", min(cores_of_one(), HAPROXY_THREADS)))
+    threads = int(
+        _positive(environ, "SKERRY_FRONT_THREADS", min(half_of_the_cores(), HAPROXY_THREADS))
+    )
     if not 1 <= threads <= HAPROXY_THREADS:
         raise SettingsError(f"SKERRY_FRONT_THREADS must be from 1 to {HAPROXY_THREADS}")
     return threads

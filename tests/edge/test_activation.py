@@ -18,7 +18,7 @@ import pytest
 from edge.agent.bundles import Bundles
 from edge.agent.desired import read_slot
 from edge.agent.sealing import Seal
-from edge.agent.settings import cores_of_one
+from edge.agent.settings import half_of_the_cores
 from edge.agent.state import Phase, Slot, SlotState, State
 from edge.paths import NodePaths
 from edge.wire import Fields
@@ -274,7 +274,7 @@ def test_how_many_processes_a_busy_script_gets_without_a_setting(
     cores: int | None, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert cores_of_one() == cells
+    assert half_of_the_cores() == cells
 
 
 def test_visitors_go_to_the_process_with_fewer_of_them(brisk: TestNode) -> None:
