@@ -158,6 +158,18 @@ export default {{
     assert answer_of(node, "prisoner", Bundle(source)) == {"status": 500}
 
 
+def test_what_only_the_runtime_says_of_its_options_is_logged_of_a_script(node: TestNode) -> None:
+    words = "per-isolate bootstrap compile cache failed its compatibility check"
+    source = (
+        f"export default {{ fetch() {{ console.log('{words}'); return new Response('x'); }} }};"
+    )
+    bundle = Bundle(source)
+    node.deploy("bootstrap", bundle)
+    node.visit("bootstrap")
+    until(lambda: lines_of(node, bundle), what="the line is logged")
+    assert [line["line"] for line in lines_of(node, bundle)] == [words]
+
+
 def test_what_a_cell_prints_is_logged_with_its_version(node: TestNode) -> None:
     source = "export default { fetch() { console.warn('a line', { n: 1 }); return new Response('x'); } };"
     bundle = Bundle(source)

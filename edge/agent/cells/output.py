@@ -23,6 +23,8 @@ LINE_BYTES = 8 * 1024
 LONGEST_BYTES = 256 * 1024
 # So that one event fits; a pipe has 64 kB unless it is told otherwise.
 PIPE_BYTES = 512 * 1024
+# It compiles its own scripts instead of taking them from a cache that was made with other options.
+_EXPECTED = b"per-isolate bootstrap compile cache failed its compatibility check"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -100,7 +102,7 @@ class Output:
         if len(self._partial) > LONGEST_BYTES:
             lines, self._partial = [*lines, self._partial], b""
         for line in lines:
-            if line and not (self.listener and self.listener(line)):
+            if line and not _is_expected(line) and not (self.listener and self.listener(line)):
                 self._keep(line[:LINE_BYTES].decode(errors="replace"))
 
     def _keep(self, line: str) -> None:
@@ -120,12 +122,24 @@ class Output:
             self._log.info("log_line", **parsed)
 
 
+def _is_expected(line: bytes) -> bool:
+    """Whether it is what each start of the runtime says of V8's options (`heap_flags`). Only the runtime's own
+    lines have a source."""
+    return _EXPECTED in line and "source" in _fields(line)
+
+
 def _parsed(line: str) -> dict[str, object]:
     """Level and text of workerd's JSON line; a line that is none is text."""
+    fields = _fields(line)
+    if "message" not in fields:
+        return {"line": line}
+    return {"line_level": fields.get("level"), "line": fields["message"]}
+
+
+def _fields(line: str | bytes) -> dict[str, object]:
+    """Of a line of JSON; none of any other."""
     try:
         fields = json.loads(line)
     except ValueError:
-        return {"line": line}
-    if not isinstance(fields, dict) or "message" not in fields:
-        return {"line": line}
-    return {"line_level": fields.get("level"), "line": fields["message"]}
+        return {}
+    return fields if isinstance(fields, dict) else {}
