@@ -178,13 +178,13 @@ def new_config(runtime: Runtime, heap_mib: int) -> Any:
 def heap_flags(heap_mib: int) -> list[str]:
     """V8's options for a heap of so many MiB.
 
-    The runtime's part of a request, 12 kB outside of the heap, lives until V8 looks through the whole heap: a
-    small collection takes it for alive and copies what it belongs to. By default V8 looks for the first time
-    at 32 MiB, then each 8 MiB and a young generation later. A hello world so had 280 MiB at its peak, stood
-    still for 90 ms, and ended on a fast machine at the limit of its memory. With these (measured at 23,000
+    The runtime's part of a request, kilobytes outside of the heap, lives until V8 looks through the whole heap:
+    a small collection takes it for alive and copies what it belongs to. By default V8 looks for the first time
+    at some 32 MiB (`--trace-gc`). A hello world so had 280 MiB at its peak, stood still for 90 ms, and ended on
+    a fast machine at the limit of its memory. With these (measured at 23,000
     requests/s): 142 MiB, 35 ms, and 7 % more requests. A young generation of 1 or 2 MiB takes even less, but a
     script that makes many objects then did half as much. What they cost: the runtime compiles its own scripts at
-    each start, 25 instead of 22 ms, and says so (`_EXPECTED` in `edge/agent/cells/output.py`).
+    each start, 25 instead of 22 ms, and says so (`messages.CACHE_REFUSED`).
     """
     young_mib = max(min(heap_mib // 32, 4), 1)
     return [

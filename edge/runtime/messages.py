@@ -16,6 +16,9 @@ _OUT_OF_MEMORY = re.compile(r"V8 fatal error.*out of memory|bad_alloc|Fatal .*ou
 
 _UNCAUGHT = re.compile(r"^Uncaught exception: .*?\bjsg\.(.*)$", re.S)
 
+# Said at each start: the runtime compiles its own scripts, since those it has are for other options of V8.
+CACHE_REFUSED = b"per-isolate bootstrap compile cache failed its compatibility check"
+
 # Cloudflare's codes.
 STARTUP_FAILED = 10021
 NO_HANDLERS = 10068

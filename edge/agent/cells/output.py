@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from edge.fifo import open_fifo
+from edge.runtime import messages
 
 # Enough to explain why a cell ended; tails will ship more.
 RING_LINES = 500
@@ -23,8 +24,6 @@ LINE_BYTES = 8 * 1024
 LONGEST_BYTES = 256 * 1024
 # So that one event fits; a pipe has 64 kB unless it is told otherwise.
 PIPE_BYTES = 512 * 1024
-# It compiles its own scripts instead of taking them from a cache that was made with other options.
-_EXPECTED = b"per-isolate bootstrap compile cache failed its compatibility check"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -125,7 +124,7 @@ class Output:
 def _is_expected(line: bytes) -> bool:
     """Whether it is what each start of the runtime says of V8's options (`heap_flags`). Only the runtime's own
     lines have a source."""
-    return _EXPECTED in line and "source" in _fields(line)
+    return messages.CACHE_REFUSED in line and "source" in _fields(line)
 
 
 def _parsed(line: str) -> dict[str, object]:
