@@ -24,7 +24,7 @@ from edge.agent.settings import Settings
 from edge.agent.sockets import Sockets
 from edge.keeper import KeeperError
 from edge.paths import NodePaths
-from edge.runtime.binary import Runtime
+from edge.runtime.binary import ENVIRONMENT, Runtime
 from edge.runtime.config import EGRESS_SOCKET, egress_config
 from edge.runtime.network import Network
 from edge.runtime.sandbox import Level, Sandbox
@@ -143,6 +143,7 @@ class Egress:
                     role=role,
                     pass_fds=[config.fileno(), listener],
                     output=writing_end,
+                    environ=ENVIRONMENT,
                     descriptors=DESCRIPTORS,
                 )
         finally:

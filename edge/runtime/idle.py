@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge.runtime.binary import Runtime, RuntimeMissingError
+from edge.runtime.binary import ENVIRONMENT, Runtime, RuntimeMissingError
 from edge.runtime.config import (
     CONTROL_SOCKET,
     MAIN_SOCKET,
@@ -132,7 +132,7 @@ def _running(runtime: Runtime, config: bytes, folder: Path) -> Iterator[int]:
         process = subprocess.Popen(
             bare.serve(0, [], config_fd, *(f"--socket-fd={n}={fd}" for n, fd in listeners.items())),
             pass_fds=[config_fd, *listeners.values()],
-            env={},
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from edge.runtime.binary import Runtime
+from edge.runtime.binary import ENVIRONMENT, Runtime
 
 # systemd's list of user ids calls everything from here to 2^31 unused.
 FIRST_UID = 1_900_000_000
@@ -97,6 +97,7 @@ class Sandbox:
             *self.as_user(uid),
             shutil.which("bwrap") or "bwrap",
             *("--unshare-all", "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"),
+            *(word for pair in ENVIRONMENT.items() for word in ("--setenv", *pair)),
             *("--ro-bind", "/usr/lib", "/usr/lib"),
             *("--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64"),
             *("--ro-bind", str(self.workerd), _WORKERD),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from edge.runtime.binary import Runtime
+from edge.runtime.binary import ENVIRONMENT, Runtime
 from edge.runtime.config import MAIN_SOCKET
 from edge.runtime.sandbox import CHECK_UID, Level, Sandbox
 
@@ -101,7 +101,7 @@ def throw_away(
                 f"--control-fd={writable}",
             ),
             pass_fds=[config_file.fileno(), listener.fileno(), writable],
-            env={},
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.paths import NodePaths
-from edge.runtime.binary import CHECKOUT, Runtime, find_runtime
+from edge.runtime.binary import CHECKOUT, ENVIRONMENT, Runtime, find_runtime
 from edge.runtime.sandbox import CHECK_UID, FIRST_UID, Level, Sandbox, find_sandbox
 from tests.edge.bundles import Bundle, answering
 from tests.edge.gateway import Gateway
@@ -233,6 +233,17 @@ def test_a_decrypted_config_is_in_no_file(node: TestNode, pair: dict[str, int]) 
             assert SECRET.encode() not in Path(f"/proc/{pid}/{what}").read_bytes()
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
+def test_its_environment_is_what_the_runtime_needs(pair: dict[str, int]) -> None:
+    found = environment_of(pair["alice"])
+    assert found.items() >= ENVIRONMENT.items()
+    assert found.keys() - ENVIRONMENT.keys() == {"SKERRY_NODE", "SKERRY_ROLE", "PWD"}
+
+
 def test_the_control_plane_and_the_status_are_told(node: TestNode) -> None:
     assert node.status()["sandbox"] == "full"
     until(lambda: node.enrolled.reports, what="a report")
@@ -304,6 +315,7 @@ def test_switched_off_it_says_so(gateway: Gateway, folder: Path) -> None:
         assert node.pids("sandbox:") == []
         (pid,) = node.pids("cell:")
         assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+        assert environment_of(pid).items() >= ENVIRONMENT.items()
 
 
 def test_a_checked_upload_is_sandboxed_too() -> None:

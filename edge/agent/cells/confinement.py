@@ -16,6 +16,7 @@ from edge.agent.cells.networks import AUTHORITIES, Networks, Plug, shown
 from edge.agent.processes import NODE_VARIABLE, ROLE_VARIABLE, Process, readable
 from edge.paths import NodePaths
 from edge.proc import Identity
+from edge.runtime.binary import ENVIRONMENT
 from edge.runtime.config import Door
 from edge.runtime.network import Network
 from edge.runtime.sandbox import DOORS, Level, Sandbox, door_options
@@ -123,6 +124,7 @@ class Confinement:
                 role=role,
                 pass_fds=passed,
                 output=output,
+                environ=ENVIRONMENT,
                 descriptors=DESCRIPTORS,
                 data_bytes=data_bytes,
                 niceness=niceness,
