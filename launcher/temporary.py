@@ -1,10 +1,11 @@
 """An instance for a measurement: on free ports, in a folder that is thrown away by whoever made it."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher import started, up
+from launcher import processes, started, up
 from launcher.errors import LauncherError
 from launcher.paths import DataDirectory
 from launcher.programs import Instance
@@ -23,3 +24,16 @@ def instance(path: Path, **environment: str) -> Iterator[Instance]:
         yield started.find(data)
     finally:
         up.down(data)
+
+
+@contextmanager
+def paused(instance: Instance) -> Iterator[None]:
+    """Nothing of the instance runs within the block (SIGSTOP)."""
+    found = processes.of_instance(instance.data.path)
+    try:
+        for process in found:
+            processes.send(process, signal.SIGSTOP)
+        yield
+    finally:
+        for process in found:
+            processes.send(process, signal.SIGCONT)
