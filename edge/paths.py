@@ -117,6 +117,11 @@ class NodePaths:
         return self.sockets / "front.sock"
 
     @property
+    def silent_socket(self) -> Path:
+        """Where the front is asked how many requests had no line."""
+        return self.sockets / "silent.sock"
+
+    @property
     def database(self) -> Path:
         return self.root / "state.sqlite"
 

@@ -30,6 +30,7 @@ from edge.agent.front.certificate import ensure_default_certificate, write_door_
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
+from edge.agent.front.silent import Silent
 from edge.agent.front.template import FrontFiles, main_text
 from edge.agent.hearing import Hearing
 from edge.agent.queues.queues import Queues
@@ -92,7 +93,8 @@ class DataPlane:
         self.state = State(paths.database, Seal.of(paths.node_key), first_uid(paths.root))
         self.sockets = Sockets(paths)
         admin = Admin(paths.front_socket)
-        self.front = Front(self._files, admin, settings.slots)
+        silent = Silent(paths.silent_socket)
+        self.front = Front(self._files, admin, silent, settings.slots)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
         self.stores = Stores(
@@ -299,6 +301,7 @@ class DataPlane:
         text = main_text(
             self._files,
             self._paths.front_socket,
+            self._paths.silent_socket,
             self._settings.slots,
             possible_connections(self._settings.front_connections),
             self._settings.front_threads,

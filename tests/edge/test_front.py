@@ -264,6 +264,26 @@ def over_http2(node: TestNode, path: str, body: bytes = b"") -> bytes:
     return done.stdout
 
 
+@pytest.mark.parametrize(
+    ("scheme", "version", "expected"),
+    [("http", "1.0", "HTTP/1.0"), ("http", "1.1", "HTTP/1.1"), ("https", "1.1", "HTTP/1.1")],
+)
+def test_a_script_hears_the_protocol(
+    node: TestNode, scheme: str, version: str, expected: str
+) -> None:
+    port = {"http": node.http_port, "https": node.https_port}[scheme]
+    done = subprocess.run(
+        ["curl", "--silent", "--insecure", f"--http{version}", "--noproxy", "*", "--max-time", "20",
+         "--header", f"Host: {host_of('echo')}", f"{scheme}://127.0.0.1:{port}/"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    cf = json.loads(done.stdout)["cf"]
+    assert cf["httpProtocol"] == expected
+    assert (cf["tlsVersion"], bool(cf["tlsCipher"])) == (
+        ("TLSv1.3", True) if scheme == "https" else ("", False)
+    )
+
+
 def test_http2_over_tls(node: TestNode) -> None:
     seen: Json = json.loads(over_http2(node, "/x"))
     assert seen["url"] == f"https://{host_of('echo')}:{node.https_port}/x"

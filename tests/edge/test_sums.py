@@ -54,7 +54,7 @@ def _line(
 ) -> str:  # fmt: skip
     return (
         f"{at_us} {at_us + took_us} {slot} {cell} 0123456789abcdef 127.0.0.1 {status} {ends} {said} "
-        f"0 0 1 100 200 http app.dev.localhost GET /a b"
+        f"0 0 1 100 200 - http app.dev.localhost GET /a b"
     )
 
 
@@ -141,7 +141,7 @@ def test_minutes_and_statuses_are_told_apart() -> None:
         (int(line.split()[0]) // MINUTE_US * MINUTE_US, int(line.split()[6])) for line in left
     )
     for key, one in sums:
-        told[key.minute_us, key.status] += len(one.durations_us)
+        told[key.minute_us, key.status] += one.requests
     assert told == {
         (MOMENT_US + minute, status): 500 for minute in (0, MINUTE_US) for status in (200, 201)
     }
@@ -179,7 +179,7 @@ def test_a_rounded_duration_is_almost_the_same(took_us: int) -> None:
 
 
 def test_counts_by_bound() -> None:
-    assert counts_up_to((0.001, 0.01), [1000, 1001, 10_000, 10_001, 0]) == [2, 2, 1]
+    assert counts_up_to((0.001, 0.01), {1000: 1, 1001: 3, 10_000: 1, 10_001: 1, 0: 1}) == [2, 4, 1]
 
 
 def test_a_busy_script_loses_no_request(gateway: Gateway, folder: Path) -> None:

@@ -19,6 +19,7 @@ from edge.agent.front.maps import (
     read_map,
     still_led_to,
 )
+from edge.agent.front.silent import Silent
 from edge.agent.front.template import (
     HOMES,
     SERVER_OPTIONS,
@@ -55,6 +56,8 @@ class Table:
     """Cells that cannot be started now: their visitors get a 503 at once."""
     leaving: set[str] = field(default_factory=set)
     """Cells that drain; no comparison may touch them."""
+    sampled: Map = field(default_factory=dict)
+    """Of how many ordinary requests one has a line in the front's log, by cell."""
     functions: dict[int, str] = field(default_factory=dict)
     """What answers while no cell of a slot can, as backups.py writes it."""
 
@@ -68,9 +71,10 @@ class Table:
 
 
 class Front:
-    def __init__(self, files: FrontFiles, admin: Admin, slots: int) -> None:
+    def __init__(self, files: FrontFiles, admin: Admin, silent: Silent, slots: int) -> None:
         self._files = files
         self._admin = admin
+        self._silent = silent
         self._slots = slots
         self._table = Table()
         self._lock = asyncio.Lock()
@@ -85,12 +89,17 @@ class Front:
         functions: dict[int, str],
     ) -> None:
         """Set the whole table and write it, before HAProxy is started or compared. Where other nodes
-        are is known from the file: the control plane may be away."""
-        homes = read_map(self._files.homes.read_text()) if self._files.homes.exists() else {}
+        are is known from the file: the control plane may be away. So is which cells are sampled: while
+        they are, the front has requests of theirs that nobody has heard of."""
+        homes, sampled = (
+            read_map(file.read_text()) if file.exists() else {}
+            for file in (self._files.homes, self._files.sampled)
+        )
         self._table = Table(
             servers=servers,
             maps=maps,
             homes=homes,
+            sampled=sampled,
             leaving=leaving,
             functions=functions,
         )
@@ -220,6 +229,22 @@ class Front:
                 self._write_maps()
                 await self._tell_map(self._files.homes, before, homes)
 
+    @property
+    def sampled(self) -> dict[str, int]:
+        """Of how many ordinary requests one has a line, by cell."""
+        return {cell: int(count) for cell, count in self._table.sampled.items()}
+
+    async def sample(self, wanted: dict[str, int]) -> None:
+        """Have exactly these cells be sampled, and the log say how many requests of theirs, and of those that
+        were sampled before, had no line."""
+        async with self._lock:
+            before = self._table.sampled
+            self._table.sampled = {cell: str(count) for cell, count in sorted(wanted.items())}
+            if before != self._table.sampled:
+                _replace(self._files.sampled, map_text(self._table.sampled))
+                await self._tell_map(self._files.sampled, before, self._table.sampled)
+        await self._silent.ask(sorted(before.keys() | wanted.keys()))
+
     async def dropped_lines(self) -> int:
         """How many lines of its log HAProxy could not write since this was asked the last time."""
         try:
@@ -304,6 +329,7 @@ class Front:
             (self._files.routes, maps.routes),
             (self._files.hosts, maps.hosts),
             (self._files.homes, self._table.homes),
+            (self._files.sampled, self._table.sampled),
             (self._files.functions, self._fallbacks),
         )
 

@@ -50,6 +50,8 @@ class Line(NamedTuple):
     the front answered."""
     bytes_in: int
     bytes_out: int
+    silent: str
+    """How many requests of the cell had no line yet, as records/sampling.py reads it."""
     scheme: str
     host: str
     method: str
@@ -58,14 +60,14 @@ class Line(NamedTuple):
 
 
 def read_line(text: str) -> Line | None:
-    """None for a connection that brought no request for a script, and for HAProxy's word that it ends.
-    Raises LineError."""
+    """None for a connection that brought no request for a script, for a count that was asked for, and for
+    HAProxy's word that it ends. Raises LineError."""
     fields = text.split(" ", len(LOG_FIELDS) - 1)
     if len(fields) == len(LOG_FIELDS) and NOTHING in (fields[0], fields[2]):
         return None
     try:
         began, ended, slot, cell, ray, client, status, end, said, *rest = fields
-        waited, connected, answered, bytes_in, bytes_out, scheme, host, method, path = rest
+        waited, connected, answered, bytes_in, bytes_out, silent, scheme, host, method, path = rest
         answered_ms = int(answered)
         # By position, which is quicker than by name: this is done for every request.
         return Line(
@@ -82,6 +84,7 @@ def read_line(text: str) -> Line | None:
             answered_ms if answered_ms >= 0 else None,
             int(bytes_in),
             int(bytes_out),
+            silent,
             scheme,
             host,
             method,

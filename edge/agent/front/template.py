@@ -47,11 +47,20 @@ LOG_FIELDS = {
     "answered_ms": "%Tr",
     "bytes_in": "%U",
     "bytes_out": "%B",
+    "silent": "%[var(txn.silent)]",
     "scheme": "%[var(txn.scheme)]",
     "host": "%[var(txn.host)]",
     "method": "%HM",
     "path": "%HU",
 }
+
+# Of a busy cell the front says one line of several: see `_sampling_text`. Only of answers so short that they
+# are here with their head, so that nobody breaks them off afterwards.
+SAMPLED_BYTES = 65536
+# How many requests of each cell had no line since the front started, in a table by the cell's name: at most so
+# many letters, and so many cells. It is said as `PID:COUNT`.
+SILENT, _SILENT_KEY, _SILENT_CELLS = "silent", 64, 20_000
+_SILENT_COUNT = "'%pid:%[sc0_get_gpc0]'"
 
 # Requests beyond 1,000 wait in HAProxy and not in the cell's backlog of 4,096. workerd closes a
 # connection after 15 idle seconds (measured): HAProxy lets go of its idle ones sooner, so that a
@@ -126,6 +135,11 @@ class FrontFiles:
         return self.folder / "authority.pem"
 
     @property
+    def sampled(self) -> Path:
+        """Of which cells one line of how many is said."""
+        return self.folder / "sampled.map"
+
+    @property
     def functions(self) -> Path:
         """By slot, which function in a cloud answers in its place now: see backups.py."""
         return self.folder / "functions.map"
@@ -154,6 +168,7 @@ _NOBODY = f"""\
 def main_text(
     files: FrontFiles,
     admin_socket: Path,
+    silent_socket: Path,
     slots: int,
     connections: int,
     threads: int,
@@ -208,8 +223,7 @@ defaults
 frontend front
   bind "fd@${{{HTTP_FD}}}"
   bind "fd@${{{HTTPS_FD}}}" ssl crt {word(files.certificate)} alpn h2,http/1.1
-  log "fd@${{{LOG_FD}}}" len {LOG_LINE_BYTES} format raw local0
-  log-format "{" ".join(LOG_FIELDS.values())}"
+{_log_text(LOG_FIELDS)}
   http-request set-var(txn.at) date(0,us)
   http-request set-var(txn.chance) rand({_RAY_CHANCE})
   http-request set-var(txn.ray) var(txn.at),and({_RAY_TIME}),mul({_RAY_CHANCE}),add(txn.chance),hex,lower
@@ -226,11 +240,13 @@ frontend front
   http-request add-header X-Forwarded-Proto %[var(txn.scheme)]
   http-request add-header CF-Visitor '{{"scheme":"%[var(txn.scheme)]"}}'
   http-request add-header {PROTO_HEADER} https if {{ ssl_fc }}
-  http-request add-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"HTTP/%[req.ver]",{tls}}}' unless {{ req.ver 2.0 }}
+  http-request add-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"HTTP/1.1","tlsVersion":"","tlsCipher":""}}' if HTTP_1.1 !{{ ssl_fc }}
+  http-request add-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"HTTP/%[req.ver]",{tls}}}' if {{ ssl_fc }} !{{ req.ver 2.0 }} or !HTTP_1.1 !{{ req.ver 2.0 }}
   http-request add-header {CF_HEADER} '{{"colo":"{colo}","httpProtocol":"HTTP/2",{tls}}}' if {{ req.ver 2.0 }}
   http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
   http-response return status 500 content-type "text/html; charset=utf-8" lf-file {word(PAGES / "1101.html")} hdr cache-control no-store if {{ status 500 }} !{{ res.hdr({MARKER_HEADER}) -m found }}
   http-response del-header {MARKER_HEADER}
+{_sampling_text(files)}
   http-after-response set-header CF-Ray %[var(txn.ray)]-{colo}
 {_route_text(files)}
 {_NOBODY}
@@ -240,6 +256,8 @@ frontend front
   use_backend {HOMES} if {{ var(txn.home) -m found }}
   use_backend {FUNCTIONS} if {{ {function} -m found }}
   use_backend %[var(txn.slot)]
+
+{_silent_text(silent_socket)}
 
 {_homes_text(files)}
 backend {FUNCTIONS}
@@ -289,8 +307,7 @@ backend {HOMES}
 
 frontend door
   bind "fd@${{{DOOR_FD}}}" ssl {ours} crt-ignore-err 26
-  log "fd@${{{LOG_FD}}}" len {LOG_LINE_BYTES} format raw local0
-  log-format "{" ".join(LOG_FIELDS.values())}"
+{_log_text(LOG_FIELDS)}
   http-request return status 503 errorfile {word(PAGES / "home_away.http")} unless {{ ssl_c_s_dn(CN),field(1,.),{homes} -m found }}
   http-request set-var(txn.at) date(0,us)
   http-request set-var(txn.ray) req.hdr(cf-ray),field(1,-)
@@ -301,8 +318,50 @@ frontend door
   http-request return status 503 errorfile {word(PAGES / "home_away.http")} if !{{ var(txn.slot) -m found }} or {{ var(txn.slot) -m beg {HOME_PREFIX} }}
 {_split_text(files)}
   http-response set-var(txn.said) str(1) if {{ res.hdr({MARKER_HEADER}) -m found }}
+{_sampling_text(files)}
   use_backend %[var(txn.slot)]
 """
+
+
+def _log_text(fields: Mapping[str, str]) -> str:
+    return f"""\
+  log "fd@${{{LOG_FD}}}" len {LOG_LINE_BYTES} format raw local0
+  log-format "{" ".join(fields.values())}\""""
+
+
+def _sampling_text(files: FrontFiles) -> str:
+    """Of the cells in sampled.map one ordinary request of so many has a line, by chance, so that no pattern
+    of the visitors' is in step with it. The others are counted, and each line says the count, which only
+    grows: a line that is lost takes nobody with it. The last of a frontend's rules for answers, which ends them for
+    all others (`allow`).
+    """
+    return f"""\
+  http-response set-var(txn.one_of) srv_name,map_str_int({word(files.sampled)}) if {{ status 200 }} {{ var(txn.said) -m found }}
+  http-response allow unless {{ var(txn.one_of) -m found }}
+  http-response allow unless {{ res.hdr_val(content-length) le {SAMPLED_BYTES} }}
+  http-response track-sc0 srv_name table {SILENT}
+  http-response set-var-fmt(txn.silent) {_SILENT_COUNT} if {{ rand({_RAY_CHANCE}),mod(txn.one_of) eq 0 }}
+  http-response allow if {{ var(txn.silent) -m found }}
+  http-response sc-inc-gpc0(0)
+  http-response set-log-level silent"""
+
+
+def _silent_text(socket: Path) -> str:
+    """Where the agent asks for a line with a cell's count, by its name as the path: nobody else may come who
+    has one, and the last of those who came had none. See silent.py."""
+    fields = LOG_FIELDS | {"cell": "%[var(txn.cell)]"}
+    return f"""\
+backend {SILENT}
+  stick-table type string len {_SILENT_KEY} size {_SILENT_CELLS} store gpc0
+
+frontend asked
+  bind {word(socket)} mode 600
+{_log_text(fields)}
+  http-request set-var(txn.at) date(0,us)
+  http-request set-var(txn.cell) path,regsub(^/,)
+  http-request track-sc0 var(txn.cell) table {SILENT}
+  http-request set-var-fmt(txn.silent) {_SILENT_COUNT}
+  http-request return status 204"""
 
 
 def _host_text(files: FrontFiles) -> str:

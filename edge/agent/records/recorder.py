@@ -22,6 +22,7 @@ from edge.agent.records.journal import Journal
 from edge.agent.records.meters import Measure, Meters
 from edge.agent.records.operations import Operations
 from edge.agent.records.points import Points
+from edge.agent.records.sampling import Sampling
 from edge.agent.records.shipping import Shipping
 from edge.agent.records.spool import Spool
 from edge.agent.records.sums import Sums, Thinning
@@ -70,6 +71,7 @@ class Recorder:
         self.hearing: Hearing | None = None
         """Hears of every request as it is recorded."""
         self._thinning = Thinning(limit, self._unheard)
+        self._sampling = Sampling(limit, fleet.known)
 
     @property
     def spooled_bytes(self) -> int:
@@ -87,7 +89,9 @@ class Recorder:
 
     async def recover(self) -> None:
         """Take up what an agent had read that was killed. Before the front is read again."""
-        for identity, lines in self._journal.left():
+        self._sampling.inherit(cell.name for cell in self._fleet.all())
+        for identity, written in self._journal.left():
+            lines = self._sampling.recall(written)
             if self._spool.holds(identity):
                 self._journal.done(identity)
                 continue
@@ -122,6 +126,16 @@ class Recorder:
                 log.error("records_not_spooled", reason=str(error))
             except Exception:  # a node that stops recording would never tell anybody
                 log.exception("records_not_collected")
+            await self._sample()
+
+    async def _sample(self) -> None:
+        """Have the front say less of cells that are busy now, and all of those that somebody looks at."""
+        chosen = self._sampling.decide(self._front.sampled)
+        wanted = {name: of for name, of in chosen.items() if self._unheard(name)}
+        try:
+            await self._front.sample(wanted)
+        except OSError as error:
+            log.error("sampling_not_changed", reason=str(error))
 
     async def flush(self) -> None:
         """Raises OSError when the disk does not take them; then they are lost, and counted."""
@@ -133,6 +147,8 @@ class Recorder:
             self._measures += self.meters.sample()
         sums = Sums()
         requests, timings = self._attributed(lines, sums)
+        if known := self._sampling.known(self._front.sampled):
+            self._journal.add(known)  # before any line of the next batch
         measures, self._measures = self._measures, []
         points, dropped = self.points.take()
         operations = self.operations.take()
@@ -179,6 +195,7 @@ class Recorder:
         timings: list[Timing] = []
         unreadable = 0
         kept: Counter[str] = Counter()
+        self._lose("agent", self._sampling.take(lines, sums))
         most = self._thinning.most(lines)
         for text in self._thinning.divide(lines, sums):
             try:

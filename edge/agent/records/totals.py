@@ -31,11 +31,11 @@ class ScriptTotals:
         self.bytes_out += record.bytes_out
 
     def add_sum(self, key: Key, of: Sum) -> None:
-        count = len(of.durations_us)
+        count = of.requests
         self.outcomes[key.outcome] += count
         for bucket, found in enumerate(counts_up_to(BOUNDS, of.durations_us)):
             self.buckets[bucket] += found
-        self.seconds += sum(of.durations_us) / 1e6
+        self.seconds += of.total_us / 1e6
         self.cold += count * key.cold
         self.bytes_in += of.bytes_in
         self.bytes_out += of.bytes_out
