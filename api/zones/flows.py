@@ -1,7 +1,7 @@
-"""Changes of zones, routes and custom domains, and the rollouts that bring them to the nodes.
+"""Changes of zones, routes, custom domains and certificates, and the rollouts that bring the first three to the nodes.
 
 Each opens its own transactions; what it gives as deployments is on its way and can be waited for with
-`settled`.
+`settled`. Certificates are asked for by the nodes.
 """
 
 import time
@@ -11,14 +11,16 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from api import sealing
+from api.clock import now
 from api.db import transaction
 from api.deployments import flows as deploying, service as deployments
 from api.deployments.models import Deployment
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
-from api.zones import leading, proof, service
-from api.zones.models import CustomDomain, Route, Zone
+from api.zones import certificates, chains, leading, proof, service
+from api.zones.models import Certificate, CustomDomain, Route, Zone
 from api.zones.service import Place
 
 Result = TypeVar("Result")
@@ -31,6 +33,15 @@ class Led:
     routes: list[Route]
     domains: list[CustomDomain]
     deployments: list[Deployment]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A certificate of a zone, and the names that nodes show it for."""
+
+    zone: Zone
+    certificate: Certificate
+    shown: list[str]
 
 
 def settled(changed: Iterable[Deployment]) -> list[str]:
@@ -94,7 +105,7 @@ def _look(zone: Zone) -> Zone | None:
 
 
 def delete_zone(account_id: str, zone_id: str) -> list[Deployment]:
-    """Delete a zone with all its routes and custom domains. Raises ZoneNotFound."""
+    """Delete a zone with all that is in it. Raises ZoneNotFound."""
     with transaction() as session:
         scripts.take_turn(session, account_id)
         zone = service.get(session, account_id, zone_id)
@@ -189,3 +200,70 @@ def detach_domain(account_id: str, domain_id: str) -> list[Deployment]:
         domain = leading.get_domain(session, account_id, domain_id)
         leading.detach_domain(session, domain)
         return _tell(session, [domain.script])
+
+
+# --- certificates -----------------------------------------------------------------------------
+
+
+def upload_certificate(
+    account_id: str, zone_id: str, certificate: str, key: str, *, bundle_method: str = "ubiquitous"
+) -> Kept:
+    """Keep a certificate, PEM with the leaf first, and its key.
+
+    Raises ZoneNotFound, CertificateExists, CertificatesFull and what `chains.read` does.
+    """
+    with transaction() as session:
+        name = service.get(session, account_id, zone_id).name
+    chain = chains.read(name, certificate, key)
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        return _kept(session, zone, certificates.add(session, zone, chain, bundle_method))
+
+
+def replace_certificate(
+    account_id: str,
+    zone_id: str,
+    certificate_id: str,
+    certificate: str | None,
+    key: str | None,
+    *,
+    bundle_method: str | None = None,
+) -> Kept:
+    """Put a chain, a key or both in the place of those of a certificate.
+
+    Raises CertificateNotFound and what `upload_certificate` does.
+    """
+    with transaction() as session:
+        zone = service.get(session, account_id, zone_id)
+        found = certificates.get(session, zone, certificate_id)
+        before, sealed = found.chain, found.sealed_key
+    chain = None
+    if certificate is not None or key is not None:
+        chain = chains.read(
+            zone.name,
+            before if certificate is None else certificate,
+            sealing.unseal(sealed) if key is None else key,
+        )
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        found = certificates.get(session, zone, certificate_id)
+        if chain is not None:
+            certificates.replace(session, zone, found, chain)
+        if bundle_method is not None:
+            found.bundle_method, found.changed_at = bundle_method, now()
+        return _kept(session, zone, found)
+
+
+def _kept(session: Session, zone: Zone, certificate: Certificate) -> Kept:
+    shown = certificates.shown(certificates.of_zone(session, zone))
+    return Kept(zone, certificate, shown[certificate.id])
+
+
+def delete_certificate(account_id: str, zone_id: str, certificate_id: str) -> None:
+    """Delete a certificate with its key. Raises ZoneNotFound and CertificateNotFound."""
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        session.delete(certificates.get(session, zone, certificate_id))
