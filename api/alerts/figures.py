@@ -133,7 +133,7 @@ def _certificate(session: Session, rule: Rule) -> list[Figure]:
     shown = certificates.shown(own)
     # One whose names a newer one has may end.
     ends += [
-        (f"zone/{one.id}", f"of {shown[one.id][0]}", one.not_after.isoformat())
+        (f"zone/{one.id}", shown[one.id][0], one.not_after.isoformat())
         for one in own
         if shown[one.id]
     ]

@@ -64,6 +64,8 @@ class Chain:
     """SHA-256 of the leaf in hex."""
     not_before: datetime
     not_after: datetime
+    alone: bool
+    """Without the one that signed it, which most browsers do not look for elsewhere."""
 
 
 def read(zone: str, certificate: str, key: str) -> Chain:
@@ -90,6 +92,7 @@ def read(zone: str, certificate: str, key: str) -> Chain:
             fingerprint=leaf.fingerprint(SHA256()).hex(),
             not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
+            alone=len(chain) == 1 and leaf.issuer != leaf.subject,
         )
     except (ValueError, UnsupportedAlgorithm) as error:
         # Certificates are read part by part, so a broken one may be noticed as late as here.
@@ -132,7 +135,7 @@ def _key(text: str) -> ServerKey:
     """A key that browsers take; what is wrong with it never quotes it."""
     content = text.encode(errors="replace")
     if len(content) > KEY_BYTES_MAX:
-        raise TooLarge(
+        raise CertificateKeyInvalid(
             f"The private key has {len(content):,} bytes, of at most {KEY_BYTES_MAX:,}. Nothing was changed."
         )
     try:

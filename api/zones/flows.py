@@ -20,6 +20,7 @@ from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
 from api.zones import certificates, chains, leading, proof, service
+from api.zones.chains import Chain
 from api.zones.models import Certificate, CustomDomain, Route, Zone
 from api.zones.service import Place
 
@@ -37,11 +38,12 @@ class Led:
 
 @dataclass(frozen=True)
 class Kept:
-    """A certificate of a zone, and the names that nodes show it for."""
+    """A certificate of a zone, the names that nodes show it for, and sentences about both."""
 
     zone: Zone
     certificate: Certificate
     shown: list[str]
+    words: list[str]
 
 
 def settled(changed: Iterable[Deployment]) -> list[str]:
@@ -218,7 +220,7 @@ def upload_certificate(
     with transaction() as session:
         scripts.take_turn(session, account_id)
         zone = service.get(session, account_id, zone_id)
-        return _kept(session, zone, certificates.add(session, zone, chain, bundle_method))
+        return _kept(session, zone, certificates.add(session, zone, chain, bundle_method), chain)
 
 
 def replace_certificate(
@@ -253,12 +255,26 @@ def replace_certificate(
             certificates.replace(session, zone, found, chain)
         if bundle_method is not None:
             found.bundle_method, found.changed_at = bundle_method, now()
-        return _kept(session, zone, found)
+        return _kept(session, zone, found, chain)
 
 
-def _kept(session: Session, zone: Zone, certificate: Certificate) -> Kept:
-    shown = certificates.shown(certificates.of_zone(session, zone))
-    return Kept(zone, certificate, shown[certificate.id])
+def _kept(session: Session, zone: Zone, certificate: Certificate, chain: Chain | None) -> Kept:
+    shown = certificates.shown(certificates.of_zone(session, zone))[certificate.id]
+    when = "within seconds" if zone.active else f"once {zone.name} is active"
+    words = [f"Every node shows it {when} for {_listed(shown)}."]
+    if not shown:
+        words = ["No node shows it: newer ones of the zone have all its names."]
+    if chain is not None and chain.alone:
+        words.append(
+            f"It came without the certificate that signed it ({certificate.issuer}), and many browsers will not "
+            "believe it: send the whole chain (certbot's fullchain.pem)."
+        )
+    return Kept(zone, certificate, shown, words)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def delete_certificate(account_id: str, zone_id: str, certificate_id: str) -> None:

@@ -105,6 +105,16 @@ def test_kinds_of_keys_that_are_taken(alice: Tenant, zone: str, key: Any) -> Non
     alice.result("POST", zone, json=issue(*NAMES, key=key).body)
 
 
+def test_a_chain_that_is_left_out_is_told_of(alice: Tenant, zone: str) -> None:
+    for issued, alone in ((LEAF, True), (issue("example.com"), False)):
+        sent = {**issued.body, "certificate": issued.pem}
+        said = [one["message"] for one in alice.call("POST", zone, json=sent).json()["messages"]]
+        assert (
+            any("without the certificate that signed it (Intermediate)" in text for text in said)
+            == alone
+        )
+
+
 def test_pages_show_the_newest_first(alice: Tenant, zone: str) -> None:
     for name in ("a.example.com", "b.example.com", "c.example.com"):
         alice.result("POST", zone, json=issue(name, by=CA).body)
@@ -219,7 +229,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, int, str]] = {
         10027,
         "of at most 65,536",
     ),
-    "a long key": (_with(LEAF, private_key=" " * 9000), 413, 10027, "of at most 8,192"),
+    "a long key": (_with(LEAF, private_key=" " * 9000), 400, 2106, "of at most 8,192"),
     "geo_restrictions": (
         {**LEAF.body, "geo_restrictions": {"label": "us"}},
         400,
@@ -450,5 +460,5 @@ def test_an_alert_watches_what_the_account_has(
     session.flush()
     rule = Rule(account_id=alice.id, name="soon", kind="certificate", threshold=14)
     found = {one.name: one for one in figures.of_rule(session, rule) if one.breached}
-    assert list(found) == ["of example.com"]
-    assert "in 9.0 days" in found["of example.com"].sentence
+    assert list(found) == ["example.com"]
+    assert "in 9.0 days" in found["example.com"].sentence

@@ -110,6 +110,4 @@ def _out(session: Session, zone: Zone, listed: list[Certificate]) -> list[dict[s
 
 
 def _answer(kept: Kept) -> dict[str, Any]:
-    when = "within seconds" if kept.zone.active else f"once {kept.zone.name} is active"
-    said = f"Every node shows it {when} for {', '.join(kept.shown)}."
-    return answer(certificate_out(kept.certificate, kept.zone, kept.shown), [said])
+    return answer(certificate_out(kept.certificate, kept.zone, kept.shown), kept.words)
