@@ -28,7 +28,8 @@ from api.errors import (
 )
 from api.zones import names
 
-# Of the text as it comes. A leaf with a hundred names and three above it are some 12 KiB; an RSA key of 8,192 bits is 6.
+# HAProxy takes no more of chain and key together (edge/agent/front/custom.py). A leaf with a hundred names and
+# three above it are some 12 KiB; an RSA key of 8,192 bits is 6.
 CHAIN_BYTES_MAX, KEY_BYTES_MAX = 64 * 1024, 8 * 1024
 CHAIN_LENGTH_MAX = 10
 # Every visitor's handshake costs the node one operation with it: a longer one takes several times as long.
@@ -83,10 +84,12 @@ def read(zone: str, certificate: str, key: str) -> Chain:
             _refuse_old_signature(one, number)
         found = _names(zone, leaf)
         _refuse_broken(chain)
+        text, secret = "".join(pem(one) for one in chain), _written(private)
+        _refuse_long(len(text) + len(secret), "The certificate, its chain and its key")
         return Chain(
             names=found,
-            pem="".join(pem(one) for one in chain),
-            key=_written(private),
+            pem=text,
+            key=secret,
             issuer=_issuer(leaf),
             signature=_SIGNATURES[leaf.signature_algorithm_oid],
             fingerprint=leaf.fingerprint(SHA256()).hex(),
@@ -103,11 +106,7 @@ def read(zone: str, certificate: str, key: str) -> Chain:
 
 def _certificates(text: str) -> list[x509.Certificate]:
     content = text.encode(errors="replace")
-    if len(content) > CHAIN_BYTES_MAX:
-        raise TooLarge(
-            f"The certificate and its chain have {len(content):,} bytes, of at most {CHAIN_BYTES_MAX:,}. "
-            "Nothing was changed."
-        )
+    _refuse_long(len(content), "The certificate and its chain")
     if "PRIVATE KEY-----" in text:
         raise CertificateInvalid(
             "There is a private key among the certificates. Send it as the private key alone. "
@@ -126,6 +125,13 @@ def _certificates(text: str) -> list[x509.Certificate]:
             f"The chain has {len(chain):,} certificates, of at most {CHAIN_LENGTH_MAX}. Nothing was changed."
         )
     return chain
+
+
+def _refuse_long(length: int, what: str) -> None:
+    if length > CHAIN_BYTES_MAX:
+        raise TooLarge(
+            f"{what} have {length:,} bytes, of at most {CHAIN_BYTES_MAX:,}. Nothing was changed."
+        )
 
 
 # --- the key ----------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ def test_pages_show_the_newest_first(alice: Tenant, zone: str) -> None:
 
 LEAF = issue(*NAMES, by=CA)
 SHORT = rsa.generate_private_key(65537, 1024)  # noqa: S505 - what is to be refused
+RSA = rsa.generate_private_key(65537, 2048)
 OTHER = authority()
 ELEVEN = "".join([LEAF.pem, *[CA.pem] * 10])
 
@@ -228,6 +229,12 @@ REFUSED: dict[str, tuple[dict[str, Any], int, int, str]] = {
         413,
         10027,
         "of at most 65,536",
+    ),
+    "long with its key": (
+        issue(*[f"n{number:04}.example.com" for number in range(2463)], key=RSA).body,
+        413,
+        10027,
+        "its chain and its key have 66,",
     ),
     "a long key": (_with(LEAF, private_key=" " * 9000), 400, 2106, "of at most 8,192"),
     "geo_restrictions": (
@@ -385,7 +392,7 @@ def test_nodes_are_told_once(
 
     made = alice.result("POST", zone, json=LEAF.body)["id"]
     theirs = add_zone(mallory, "example.org")
-    other = issue("example.org", key=rsa.generate_private_key(65537, 2048))
+    other = issue("example.org", key=RSA)
     foreign = mallory.result("POST", theirs, json=other.body)["id"]
     told = desired(gateway, node, nothing["digest"])
     assert [one["id"] for one in told["items"]] == sorted([made, foreign])
