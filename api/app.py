@@ -47,7 +47,7 @@ from api.telemetry import endpoints as telemetry
 from api.usage import endpoints as usage
 from api.versions import endpoints as versions
 from api.workflows import endpoints as workflows
-from api.zones.endpoints import domains as custom_domains, routes, zones
+from api.zones.endpoints import certificates, domains as custom_domains, routes, zones
 
 VERSION = "0.1.0"
 _FAILURES: dict[int | str, dict[str, Any]] = {
@@ -91,6 +91,7 @@ def create_app() -> FastAPI:
         zones.router,
         routes.router,
         custom_domains.router,
+        certificates.router,
         removal.router,
         tails.router,
         kv.router,

@@ -58,6 +58,12 @@
     │   ├── ZonePending                  10089   a zone that is not proven yet
     │   ├── RouteInvalid                 10022   a pattern that means nothing, or is in another zone
     │   ├── DomainInvalid                100115
+    │   ├── CertificateInvalid           1002    a certificate that cannot be shown
+    │   ├── CertificatesFull             1212
+    │   ├── CertificateExists            1220
+    │   ├── CertificateNamesInvalid      2103    one without names, or with names of elsewhere
+    │   ├── CertificateKeyInvalid        2106
+    │   ├── CertificateKeyMismatch       2200    the key of another certificate
     │   └── BodyInvalid             422  10004   the JSON has another shape
     ├── TooLarge                    413  10027
     │   ├── MessageTooLarge              10204
@@ -87,6 +93,7 @@
     │   ├── ZoneNotFound                 7003
     │   ├── RouteNotFound                10009
     │   ├── DomainNotFound               100114
+    │   ├── CertificateNotFound          1002
     │   ├── ConsumerNotFound             11002
     │   └── TokenNotFound                10226
     ├── Conflict                    409
@@ -385,6 +392,30 @@ class DomainInvalid(Refused):
     code = 100115
 
 
+class CertificateInvalid(Refused):
+    code = 1002
+
+
+class CertificatesFull(Refused):
+    code = 1212
+
+
+class CertificateExists(Refused):
+    code = 1220
+
+
+class CertificateNamesInvalid(Refused):
+    code = 2103
+
+
+class CertificateKeyInvalid(Refused):
+    code = 2106
+
+
+class CertificateKeyMismatch(Refused):
+    code = 2200
+
+
 class BodyInvalid(Refused):
     status = 422
 
@@ -511,6 +542,10 @@ class RouteNotFound(NotFound):
 
 class DomainNotFound(NotFound):
     code = 100114
+
+
+class CertificateNotFound(NotFound):
+    code = 1002
 
 
 class ConsumerNotFound(NotFound):

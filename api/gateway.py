@@ -30,6 +30,7 @@ from api.nodes.models import Node
 from api.tails import service as tails, watching
 from api.telemetry import service as telemetry
 from api.versions import service as versions
+from api.zones import certificates as zone_certificates
 
 log = structlog.get_logger()
 _bearer = HTTPBearer(auto_error=False)
@@ -40,6 +41,7 @@ MODULES_BYTES = 16 * 1024 * 1024
 # Packed; a second of 50,000 requests is some 3 MB.
 BATCH_BYTES_MAX = 64 * 1024 * 1024
 TAIL_EVENTS_MAX = 2000
+DIGEST_LENGTH_MAX = 200
 
 
 class EnrolmentIn(BaseModel):
@@ -150,14 +152,26 @@ def enrol(session: DB, body: EnrolmentIn) -> dict[str, Any]:
 
 
 def get_desired(
-    session: DB, node: CurrentNode, since: Annotated[int, Query(ge=0, le=GENERATION_MAX)]
+    session: DB,
+    node: CurrentNode,
+    since: Annotated[int, Query(ge=0, le=GENERATION_MAX)],
+    certificates: Annotated[str | None, Query(max_length=DIGEST_LENGTH_MAX)] = None,
 ) -> dict[str, Any]:
-    """Every slot that changed after `since`; what is at `base` or before and not among them is void."""
+    """Every slot that changed after `since`; what is at `base` or before and not among them is void.
+
+    `certificates` is the digest of those that the node has, empty for none; an older one does not send it.
+    """
     # Read first: a change that comes in between is in the slots, and is simply asked for again.
     generation, base = node.generation, node.base_generation
     slots = rollouts.desired(session, node, since)
     nodes = service.neighbours(session, node)
-    return {"generation": generation, "base": base, "slots": slots, "nodes": nodes}
+    return {
+        "generation": generation,
+        "base": base,
+        "slots": slots,
+        "nodes": nodes,
+        "certificates": zone_certificates.desired(session, certificates),
+    }
 
 
 def get_module(session: DB, node: CurrentNode, digest: str) -> Response:

@@ -46,6 +46,7 @@ from dashboard.pages import (
     versions,
     worker_zones,
     workflows,
+    zone_certificates,
     zones,
 )
 from dashboard.session import HOME
@@ -86,6 +87,7 @@ def pages() -> FastAPI:
         variables,
         triggers,
         zones,
+        zone_certificates,
         worker_zones,
         editor,
         deployments,

@@ -21,10 +21,13 @@ from api.queues.models import Queue
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
+from api.zones import certificates
 
 # One failed request of two is no error rate of 50 %.
 REQUESTS_MIN = 10
 CONTROL_PLANE = "control plane"
+# Certificates that a node shows for itself: to the control plane, and to visitors where no other fits.
+OF_THE_NODE = ("agent", "front")
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,20 @@ def _certificate(session: Session, rule: Rule) -> list[Figure]:
         (f"{node.id}/{one['name']}", f"{node.name}, {one['name']}", one["ends_at"])
         for node in nodes.list_nodes(session)
         for one in node.condition.get("certificates", [])
+        # A node has those of all zones, too; an account watches its own.
+        if one["name"] in OF_THE_NODE
     ]
     if authority := session.scalar(select(CertificateAuthority).limit(1)):
         read = x509.load_pem_x509_certificate(authority.certificate.encode())
         ends.append(("authority", "authority of the nodes", read.not_valid_after_utc.isoformat()))
+    own = certificates.of_account(session, rule.account_id)
+    shown = certificates.shown(own)
+    # One whose names a newer one has may end.
+    ends += [
+        (f"zone/{one.id}", shown[one.id][0], one.not_after.isoformat())
+        for one in own
+        if shown[one.id]
+    ]
     found = []
     for subject, name, ends_at in ends:
         moment = datetime.fromisoformat(ends_at)

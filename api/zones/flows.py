@@ -1,7 +1,7 @@
-"""Changes of zones, routes and custom domains, and the rollouts that bring them to the nodes.
+"""Changes of zones, routes, custom domains and certificates, and the rollouts that bring the first three to the nodes.
 
 Each opens its own transactions; what it gives as deployments is on its way and can be waited for with
-`settled`.
+`settled`. Certificates are asked for by the nodes.
 """
 
 import time
@@ -11,14 +11,17 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from api import sealing
+from api.clock import now
 from api.db import transaction
 from api.deployments import flows as deploying, service as deployments
 from api.deployments.models import Deployment
 from api.scripts import service as scripts
 from api.scripts.models import Script
 from api.settings import settings
-from api.zones import leading, proof, service
-from api.zones.models import CustomDomain, Route, Zone
+from api.zones import certificates, chains, leading, proof, service
+from api.zones.chains import Chain
+from api.zones.models import Certificate, CustomDomain, Route, Zone
 from api.zones.service import Place
 
 Result = TypeVar("Result")
@@ -31,6 +34,16 @@ class Led:
     routes: list[Route]
     domains: list[CustomDomain]
     deployments: list[Deployment]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A certificate of a zone, the names that nodes show it for, and sentences about both."""
+
+    zone: Zone
+    certificate: Certificate
+    shown: list[str]
+    words: list[str]
 
 
 def settled(changed: Iterable[Deployment]) -> list[str]:
@@ -94,7 +107,7 @@ def _look(zone: Zone) -> Zone | None:
 
 
 def delete_zone(account_id: str, zone_id: str) -> list[Deployment]:
-    """Delete a zone with all its routes and custom domains. Raises ZoneNotFound."""
+    """Delete a zone with all that is in it. Raises ZoneNotFound."""
     with transaction() as session:
         scripts.take_turn(session, account_id)
         zone = service.get(session, account_id, zone_id)
@@ -189,3 +202,84 @@ def detach_domain(account_id: str, domain_id: str) -> list[Deployment]:
         domain = leading.get_domain(session, account_id, domain_id)
         leading.detach_domain(session, domain)
         return _tell(session, [domain.script])
+
+
+# --- certificates -----------------------------------------------------------------------------
+
+
+def upload_certificate(
+    account_id: str, zone_id: str, certificate: str, key: str, *, bundle_method: str = "ubiquitous"
+) -> Kept:
+    """Keep a certificate, PEM with the leaf first, and its key.
+
+    Raises ZoneNotFound, CertificateExists, CertificatesFull and what `chains.read` does.
+    """
+    with transaction() as session:
+        name = service.get(session, account_id, zone_id).name
+    chain = chains.read(name, certificate, key)
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        return _kept(session, zone, certificates.add(session, zone, chain, bundle_method), chain)
+
+
+def replace_certificate(
+    account_id: str,
+    zone_id: str,
+    certificate_id: str,
+    certificate: str | None,
+    key: str | None,
+    *,
+    bundle_method: str | None = None,
+) -> Kept:
+    """Put a chain, a key or both in the place of those of a certificate.
+
+    Raises CertificateNotFound and what `upload_certificate` does.
+    """
+    with transaction() as session:
+        zone = service.get(session, account_id, zone_id)
+        found = certificates.get(session, zone, certificate_id)
+        before, sealed = found.chain, found.sealed_key
+    chain = None
+    if certificate is not None or key is not None:
+        chain = chains.read(
+            zone.name,
+            before if certificate is None else certificate,
+            sealing.unseal(sealed) if key is None else key,
+        )
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        found = certificates.get(session, zone, certificate_id)
+        if chain is not None:
+            certificates.replace(session, zone, found, chain)
+        if bundle_method is not None:
+            found.bundle_method, found.changed_at = bundle_method, now()
+        return _kept(session, zone, found, chain)
+
+
+def _kept(session: Session, zone: Zone, certificate: Certificate, chain: Chain | None) -> Kept:
+    shown = certificates.shown(certificates.of_zone(session, zone))[certificate.id]
+    when = "within seconds" if zone.active else f"once {zone.name} is active"
+    words = [f"Every node shows it {when} for {_listed(shown)}."]
+    if not shown:
+        words = ["No node shows it: newer ones of the zone have all its names."]
+    if chain is not None and chain.alone:
+        words.append(
+            f"It came without the certificate that signed it ({certificate.issuer}), and many browsers will not "
+            "believe it: send the whole chain (certbot's fullchain.pem)."
+        )
+    return Kept(zone, certificate, shown, words)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def delete_certificate(account_id: str, zone_id: str, certificate_id: str) -> None:
+    """Delete a certificate with its key. Raises ZoneNotFound and CertificateNotFound."""
+    with transaction() as session:
+        scripts.take_turn(session, account_id)
+        zone = service.get(session, account_id, zone_id)
+        session.delete(certificates.get(session, zone, certificate_id))

@@ -1,7 +1,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ARRAY, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from api import ids
@@ -85,3 +85,29 @@ class CustomDomain(Model):
 
     zone: Mapped[Zone] = relationship(lazy="joined", innerjoin=True)
     script: Mapped[Script] = relationship(lazy="joined", innerjoin=True)
+
+
+class Certificate(Model):
+    """What the front of every node shows for names of the zone, once that is active."""
+
+    __tablename__ = "certificates"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.hex32)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id", ondelete="CASCADE"))
+    # Lower-case A-labels; a wildcard only as the whole first label.
+    names: Mapped[list[str]] = mapped_column(ARRAY(String))
+    # PEM, the leaf first. Like the key it is asked for only where it is sent to a node.
+    chain: Mapped[str] = mapped_column(deferred=True)
+    sealed_key: Mapped[bytes] = mapped_column(deferred=True)
+    issuer: Mapped[str]
+    signature: Mapped[str]
+    # SHA-256 of the leaf, in hex.
+    fingerprint: Mapped[str]
+    bundle_method: Mapped[str]
+    not_before: Mapped[datetime]
+    not_after: Mapped[datetime]
+    # When this chain came; a later one than that of another certificate wins the names that both have.
+    uploaded_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (UniqueConstraint("zone_id", "fingerprint"),)

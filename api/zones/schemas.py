@@ -1,13 +1,14 @@
-"""Zones, routes and custom domains as Cloudflare's API has them."""
+"""Zones, routes, custom domains and certificates as Cloudflare's API has them."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, RootModel, SecretStr
 
 from api.accounts.schemas import AccountOut
 from api.clock import iso
 from api.scripts.schemas import ENVIRONMENT
-from api.zones.models import CustomDomain, Route, Zone
+from api.zones import certificates
+from api.zones.models import Certificate, CustomDomain, Route, Zone
 from api.zones.service import Place
 
 
@@ -153,6 +154,54 @@ class ChangesetOut(BaseModel):
     """Empty: those would be DNS records, which Skerry has none of."""
 
 
+class CertificateChangeIn(BaseModel):
+    """What stays out stays as it is. A chain is shown as it comes, whatever `bundle_method` says."""
+
+    certificate: str | None = Field(
+        None,
+        description="PEM, the leaf first, behind it what signed it.",
+        examples=["-----BEGIN …"],
+    )
+    private_key: SecretStr | None = Field(None, description="PEM, not encrypted.")
+    bundle_method: Literal["ubiquitous", "optimal", "force"] | None = None
+    type: Literal["sni_custom", "legacy_custom"] | None = None
+    geo_restrictions: Any = None
+    policy: str | None = None
+    custom_csr_id: str | None = None
+    deploy: Literal["production", "staging"] | None = None
+
+
+class CertificateIn(CertificateChangeIn):
+    """A certificate and its key."""
+
+    certificate: str = Field(description="PEM, the leaf first, behind it what signed it.")
+    private_key: SecretStr = Field(description="PEM, not encrypted.")
+
+
+class CertificateOut(BaseModel):
+    """The key is answered to nobody."""
+
+    id: str
+    type: str = "sni_custom"
+    hosts: list[str]
+    shown_hosts: list[str]
+    """Ours: those of them that no newer certificate of the zone has."""
+    issuer: str
+    signature: str
+    status: str
+    bundle_method: str
+    zone_id: str
+    uploaded_on: str
+    modified_on: str
+    expires_on: str
+    priority: int = 0
+    fingerprint_sha256: str
+
+
+class CertificateId(BaseModel):
+    id: str
+
+
 def zone_out(zone: Zone) -> dict[str, Any]:
     account = zone.account
     changed = zone.verified_at or zone.checked_at or zone.created_at
@@ -194,4 +243,21 @@ def domain_out(domain: CustomDomain) -> dict[str, Any]:
         "service": domain.script.name,
         "zone_id": domain.zone_id,
         "zone_name": domain.zone.name,
+    }
+
+
+def certificate_out(found: Certificate, zone: Zone, shown: list[str]) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "hosts": found.names,
+        "shown_hosts": shown,
+        "issuer": found.issuer,
+        "signature": found.signature,
+        "status": certificates.status(found, zone),
+        "bundle_method": found.bundle_method,
+        "zone_id": found.zone_id,
+        "uploaded_on": iso(found.uploaded_at),
+        "modified_on": iso(found.changed_at),
+        "expires_on": iso(found.not_after),
+        "fingerprint_sha256": found.fingerprint,
     }

@@ -1,6 +1,6 @@
 """Zones: added, proven, deleted; the routes and custom domains that lead names of them to Workers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -20,10 +20,11 @@ from api.errors import (
 )
 from api.nodes import service as nodes
 from api.pagination import LAST_PAGE, Page
-from api.zones import flows, leading, service
+from api.zones import certificates, flows, leading, service
 from api.zones.models import Route, Zone
 from api.zones.service import Place
 from dashboard import flash
+from dashboard.certificates import certificates_of
 from dashboard.forms import Form
 from dashboard.hosts import choices, opened, opened_routes
 from dashboard.paging import Paging
@@ -57,7 +58,7 @@ def create(request: Request, actor: CurrentActor, name: Text = "") -> Response:
         else:
             log.info("zone_added", zone=zone.name, account_id=actor.account_id)
             then = "" if zone.active else " Now prove that it is yours."
-            return _to(request, _address(zone), f"{zone.name} is added.{then}")
+            return go_to(request, address_of(zone), f"{zone.name} is added.{then}")
     with transaction() as session:
         return _list(request, session, actor.account_id, form, 1)
 
@@ -96,11 +97,11 @@ ShownZone = Annotated[Zone, Depends(_shown)]
 ChangedZone = Annotated[Zone, Depends(_changed)]
 
 
-def _address(zone: Zone, *rest: str) -> str:
+def address_of(zone: Zone, *rest: str) -> str:
     return "/".join(["/zones", zone.name, *rest])
 
 
-def _to(request: Request, address: str, said: str) -> Response:
+def go_to(request: Request, address: str, said: str) -> Response:
     response = RedirectResponse(address, status_code=303)
     flash.put(request, response, said)
     return response
@@ -108,30 +109,30 @@ def _to(request: Request, address: str, said: str) -> Response:
 
 @router.get("/{zone}")
 def show(request: Request, session: DB, zone: ShownZone, page: PageNumber = 1) -> Response:
-    return _show(request, session, zone, Form(), Form(), page)
+    return show_zone(request, session, zone, page)
 
 
-def _show(
-    request: Request,
-    session: Session,
-    zone: Zone,
-    route_form: Form,
-    domain_form: Form,
-    page: int = 1,
+def show_zone(
+    request: Request, session: Session, zone: Zone, page: int = 1, **sent: Form
 ) -> Response:
+    """Its page, with the form that was sent: `route_form`, `domain_form` or `certificate_form`."""
     listing = leading.page_of_routes(session, zone, Page(page=page, per_page=PER_PAGE))
+    domains = leading.domains_of_zone(session, zone)
+    kept = certificates.of_zone(session, zone)
+    forms: dict[str, Any] = dict.fromkeys(("route_form", "domain_form", "certificate_form"), Form())
     return render(
         request,
         "zones/show.html",
-        status_code=200 if route_form.valid and domain_form.valid else 422,
+        status_code=200 if all(form.valid for form in sent.values()) else 422,
         zone=zone,
-        here=_address(zone),
+        here=address_of(zone),
         routes=opened_routes(listing.rows),
-        paging=Paging(_address(zone), page, PER_PAGE, listing.total),
-        domains=opened(leading.domains_of_zone(session, zone)),
+        paging=Paging(address_of(zone), page, PER_PAGE, listing.total),
+        domains=opened(domains),
+        uncovered=certificates.uncovered(kept, (domain.hostname for domain in domains)),
+        certificates=certificates_of(zone, kept),
         scripts=choices(session, zone.account_id),
-        route_form=route_form,
-        domain_form=domain_form,
+        **(forms | sent),
         hosts=_hosts_of_nodes(session),
     )
 
@@ -146,7 +147,7 @@ def check(request: Request, zone: ChangedZone) -> Response:
     """Look for the record of a pending zone now."""
     found = flows.verify_zone(zone.account_id, zone.id)
     said = f"{zone.name} is active." if found.active else "The record was looked for just now."
-    return _to(request, _address(zone), said)
+    return go_to(request, address_of(zone), said)
 
 
 # --- routes -----------------------------------------------------------------------------------
@@ -164,9 +165,9 @@ def add_route(
             _refuse(form, problem, "pattern", "route_script")
         else:
             said = f"{led.routes[0].pattern} leads to {route_script}, within seconds on every node."
-            return _to(request, _address(zone), said)
+            return go_to(request, address_of(zone), said)
     with transaction() as session:
-        return _show(request, session, zone, form, Form())
+        return show_zone(request, session, zone, route_form=form)
 
 
 def _route_form(pattern: str, script: str) -> Form:
@@ -200,7 +201,7 @@ def _edit(request: Request, session: Session, zone: Zone, route: Route, form: Fo
         "zones/route.html",
         status_code=200 if form.valid else 422,
         zone=zone,
-        here=_address(zone),
+        here=address_of(zone),
         route=route,
         form=form,
         scripts=choices(session, zone.account_id),
@@ -223,7 +224,7 @@ def change_route(
             _refuse(form, problem, "pattern", "route_script")
         else:
             said = f"{led.routes[0].pattern} leads to {route_script}, within seconds on every node."
-            return _to(request, _address(zone), said)
+            return go_to(request, address_of(zone), said)
     with transaction() as session:
         route = leading.get_route(session, zone, route_id)
         return _edit(request, session, zone, route, form)
@@ -232,7 +233,7 @@ def change_route(
 @router.post("/{zone}/routes/{route_id}/delete")
 def delete_route(request: Request, zone: ChangedZone, route_id: Id) -> Response:
     flows.delete_route(zone.account_id, zone.id, route_id)
-    return _to(request, _address(zone), "The route is deleted, within seconds on every node.")
+    return go_to(request, address_of(zone), "The route is deleted, within seconds on every node.")
 
 
 # --- custom domains ---------------------------------------------------------------------------
@@ -262,16 +263,16 @@ def add_domain(
             _refuse(form, problem, "hostname", "domain_script")
         else:
             said = f"{domain_script} answers at {hostname.strip()}, within seconds on every node."
-            return _to(request, _address(zone), said)
+            return go_to(request, address_of(zone), said)
     with transaction() as session:
-        return _show(request, session, zone, Form(), form)
+        return show_zone(request, session, zone, domain_form=form)
 
 
 @router.post("/{zone}/domains/{domain_id}/delete")
 def delete_domain(request: Request, zone: ChangedZone, domain_id: Id) -> Response:
     flows.detach_domain(zone.account_id, domain_id)
-    return _to(
-        request, _address(zone), "The custom domain is removed, within seconds on every node."
+    return go_to(
+        request, address_of(zone), "The custom domain is removed, within seconds on every node."
     )
 
 
@@ -281,9 +282,15 @@ def delete_domain(request: Request, zone: ChangedZone, domain_id: Id) -> Respons
 @router.get("/{zone}/delete")
 def confirm(request: Request, session: DB, zone: ShownZone) -> Response:
     routes, domains = leading.sizes(session, [zone])[zone.id]
-    here = _address(zone)
+    here = address_of(zone)
     return render(
-        request, "zones/delete.html", zone=zone, here=here, routes=routes, domains=domains
+        request,
+        "zones/delete.html",
+        zone=zone,
+        here=here,
+        routes=routes,
+        domains=domains,
+        certificates=certificates.count(session, zone),
     )
 
 
@@ -291,4 +298,6 @@ def confirm(request: Request, session: DB, zone: ShownZone) -> Response:
 def destroy(request: Request, zone: ChangedZone) -> Response:
     flows.delete_zone(zone.account_id, zone.id)
     log.info("zone_deleted", zone=zone.name, account_id=zone.account_id)
-    return _to(request, "/zones", f"{zone.name} is deleted. Its names lead nowhere within seconds.")
+    return go_to(
+        request, "/zones", f"{zone.name} is deleted. Its names lead nowhere within seconds."
+    )

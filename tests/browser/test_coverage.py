@@ -78,7 +78,15 @@ LOOKED_AT = {
     "/workers/{name}/versions": ["versions", "versions-split"],
     "/workers/{name}/versions/{version_id}": ["version", "version-split"],
     "/zones": ["zones-none", "zones-refused", "zones-list"],
-    "/zones/{zone}": ["zone-empty", "zone-full", "zone-refused", "zone-pending"],
+    "/zones/{zone}": [
+        "zone-empty",
+        "zone-full",
+        "zone-refused",
+        "zone-certificates",
+        "zone-certificates-refused",
+        "zone-pending",
+    ],
+    "/zones/{zone}/certificates/{certificate_id}": ["zone-certificate"],
     "/zones/{zone}/delete": ["zone-delete"],
     "/zones/{zone}/routes/{route_id}": ["zone-route"],
 }

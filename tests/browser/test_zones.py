@@ -10,6 +10,7 @@ from launcher import config, postgres
 from launcher.paths import DataDirectory
 from tests.browser.looking import Eye
 from tests.browser.test_journeys import create, deploy_again
+from tests.certificates import issue
 from tests.platform import SETTLE_SECONDS, Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
@@ -35,6 +36,28 @@ def leads(platform: Platform, host: str, path: str, text: str) -> None:
     while (answer := platform.get(host, path)).text != text and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (answer.status_code, answer.text) == (200, text)
+
+
+def certify(page: Page, ada: Eye) -> None:
+    """Upload a certificate that ends soon, after a key that is not its own, and look at it; then go back."""
+    issued, other = issue(HOST, days=9), issue(HOST)
+    expect(page.get_by_text("HTTPS shows the nodes' own certificate")).to_be_visible()
+    page.get_by_label("Certificate", exact=True).fill(issued.chain)
+    page.get_by_label("Private key", exact=True).fill(other.key)
+    page.get_by_role("button", name="Upload the certificate").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_label("Certificate", exact=True)).to_have_value(issued.chain)
+    expect(page.get_by_label("Private key", exact=True)).to_have_value("")
+    ada.look(page, "zone-certificates-refused")
+    page.get_by_label("Private key", exact=True).fill(issued.key)
+    page.get_by_role("button", name="Upload the certificate").click()
+    expect(page.get_by_text("The certificate is taken.")).to_be_visible()
+    expect(page.get_by_text("8 d left")).to_be_visible()
+    expect(page.get_by_text("HTTPS shows the nodes' own certificate")).to_have_count(0)
+    ada.look(page, "zone-certificates")
+    page.get_by_role("link", name=f"Replace the certificate of {HOST}").click()
+    ada.look(page, "zone-certificate")
+    page.get_by_role("link", name="Keep it as it is").click()
 
 
 def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platform) -> None:
@@ -68,6 +91,7 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     page.get_by_role("button", name="Add the route").click()
     expect(page.get_by_text(f"{ZONE}/api/* leads to {WORKER}")).to_be_visible()
     ada.look(page, "zone-full")
+    certify(page, ada)
     page.get_by_role("link", name=f"Change {ZONE}/api/*").click()
     ada.look(page, "zone-route")
     page.get_by_label("Worker", exact=True).select_option("zone-other")

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, make_url, text
 from starlette.testclient import TestClient
 
 from tests.cast import Tenant, upload_parts
-from tests.certificates import request_certificate
+from tests.certificates import issue, request_certificate
 from tests.conftest import migrated_engine
 
 SCRIPT = "my-app"
@@ -146,10 +146,13 @@ def _populate(world: World) -> None:
     route = owner.result("POST", routes, json={"pattern": "example.com/*", "script": SCRIPT})
     named = {"hostname": "app.example.com", "service": SCRIPT}
     domain = owner.result("PUT", "workers/domains", json=named)
+    shown = f"/zones/{zone['id']}/custom_certificates"
+    certificate = owner.result("POST", shown, json=issue("example.com").body)
     world.real = {
         "zone_id": zone["id"],
         "route_id": route["id"],
         "domain_id": domain["id"],
+        "certificate_id": certificate["id"],
         "environment": "production",
         "account_id": owner.id,
         "name": SCRIPT,

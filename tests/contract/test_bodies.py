@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cast import upload_parts
+from tests.certificates import issue
 from tests.contract.conftest import LAMBDA_TARGET, SCRIPT, World
 
 # See test_openapi.py.
@@ -74,6 +75,8 @@ JSON_BODIES: dict[tuple[str, str], Any] = {
         "pattern": "example.com/a",
         "script": SCRIPT,
     },
+    ("POST", "/zones/{zone_id}/custom_certificates"): issue("www.example.com").body,
+    ("PATCH", "/zones/{zone_id}/custom_certificates/{certificate_id}"): issue("example.com").body,
     ("PUT", f"{SCRIPT_PATH}/routes"): [{"pattern": "example.com/a"}],
     ("PUT", "workers/domains"): {"hostname": "www.example.com", "service": SCRIPT},
     ("POST", f"{SCRIPT_PATH}/domains/changeset"): [{"hostname": "www.example.com"}],
@@ -180,6 +183,16 @@ def test_json_that_is_none(world: World, operation: tuple[str, str], body: bytes
         ),
         ("POST", "/zones", '{"name": "a!.example"}'),
         ("POST", "/zones", '{"name": "a.example", "account": {"id": "!"}}'),
+        (
+            "POST",
+            "/zones/{zone_id}/custom_certificates",
+            '{"certificate": "!", "private_key": "a"}',
+        ),
+        (
+            "PATCH",
+            "/zones/{zone_id}/custom_certificates/{certificate_id}",
+            '{"private_key": "!"}',
+        ),
         ("PUT", "routes", '[{"pattern": "example.com/!"}]'),
         ("PUT", "routes", '[{"pattern": "example.com/", "zone_id": "!"}]'),
         ("PUT", "routes", '[{"pattern": "example.com/", "zone_name": "!"}]'),
@@ -204,7 +217,7 @@ def test_text_that_cannot_be_stored(
         else f"{SCRIPT_PATH}/{path}"
     )
     content = body.replace("!", bad).replace("{version_id}", world.real["version_id"])
-    _refused(world, (method, full), content=content.encode())
+    _refused(world, (method, world.path(full)), content=content.encode())
 
 
 @pytest.mark.parametrize(
