@@ -27,6 +27,7 @@ from edge.agent.files import Fetch, Files
 from edge.agent.front.admin import Admin
 from edge.agent.front.backups import Backups
 from edge.agent.front.certificate import ensure_default_certificate, write_door_files
+from edge.agent.front.certificates import Certificates
 from edge.agent.front.front import Front, FrontRefusedError
 from edge.agent.front.haproxy import ROLE as FRONT_ROLE, FrontError, HAProxy, possible_connections
 from edge.agent.front.log import FrontLog
@@ -95,6 +96,7 @@ class DataPlane:
         admin = Admin(paths.front_socket)
         silent = Silent(paths.silent_socket)
         self.front = Front(self._files, admin, silent, settings.slots)
+        self.certificates = Certificates(self._files, admin, settings.haproxy)
         self.haproxy = HAProxy(settings.haproxy, paths.root, self._files, admin, self._front_log)
         self.egress = Egress(settings, paths, runtime, sandbox, self.sockets, first_uid(paths.root))
         self.stores = Stores(
@@ -282,6 +284,7 @@ class DataPlane:
         self.door_port = int(listeners["door"].getsockname()[1])
         ensure_default_certificate(self._files.certificate)
         write_door_files(self._files, load_credential(self._paths.credential))
+        await self.certificates.load()
         self._listening = "".join(f"# {kind} is {address}\n" for kind, address in addresses.items())
         self._write_main()
         leaving = {cell.name for cell in self.fleet.all() if cell.retired()}
@@ -289,7 +292,7 @@ class DataPlane:
         servers = self.fleet.front_servers()
         self.front.load(servers, maps(self.state.slots()), leaving, functions)
         await self.haproxy.open(listeners)
-        await self.front.compare()
+        await self._front_came_back()
 
     async def open_door(self) -> None:
         """Serve other nodes, too, once this one has enrolled. The front is another one afterwards."""
@@ -313,11 +316,12 @@ class DataPlane:
 
     async def _front_came_back(self) -> None:
         await self.front.compare()
+        await self.certificates.compare()
 
     async def _compare_often(self) -> None:
         while True:
             await asyncio.sleep(COMPARE_SECONDS)
-            await self.front.compare()
+            await self._front_came_back()
 
     async def _keep_doors(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,17 @@ import httpx2
 from edge.agent.credential import GATEWAY_NAME, Credential
 from edge.agent.desired import DesiredSlot, node_id, read_slot
 from edge.agent.files import FilesMissingError
+from edge.agent.front.custom import CustomCertificate, CustomCertificates
 from edge.agent.neighbours import Neighbour
+from edge.agent.patterns import HOSTNAME
 from edge.wire import Fields, WireError
 
 ANSWER_SECONDS = 15.0
 # The control plane answers a question about tails after 2 s when nothing has changed.
 CHANGE_SECONDS = 15.0
 EVENTS_MAX = 500
+# Goes into a file and into a URL as it is.
+_DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 
 class GatewayError(RuntimeError):
@@ -40,6 +45,8 @@ class Desired:
     """Complaints about slots that could not be read; the others are good."""
     nodes: tuple[Neighbour, ...] | None = None
     """The other nodes; None when the control plane does not say."""
+    certificates: CustomCertificates | None = None
+    """All of them; None when they are what the node has, or the control plane does not say."""
 
 
 class Gateway:
@@ -54,8 +61,9 @@ class Gateway:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def desired(self, since: int) -> Desired:
-        answer = await self._send("GET", f"/desired?since={since}")
+    async def desired(self, since: int, certificates: str) -> Desired:
+        """What is newer than a generation, and custom certificates unless `certificates` is their digest."""
+        answer = await self._send("GET", f"/desired?since={since}&certificates={certificates}")
         try:
             return read_desired(answer.json())
         except ValueError as error:
@@ -161,7 +169,39 @@ def read_desired(source: object) -> Desired:
         tuple(slots),
         tuple(malformed),
         None if fields.get("nodes") is None else fields.objects("nodes", _neighbour),
+        read_certificates(fields.get("certificates")),
     )
+
+
+def read_certificates(source: object) -> CustomCertificates | None:
+    """One that is unreadable must not keep the node from the others."""
+    if source is None:
+        return None
+    fields = Fields(source, "certificates")
+    entries, digest = fields.get("items"), fields.text("digest")
+    if not isinstance(entries, list):
+        raise WireError("certificates.items must be a list of objects")
+    if not _DIGEST.fullmatch(digest):
+        raise WireError("certificates.digest must be a word of letters and digits")
+    items: list[CustomCertificate] = []
+    malformed: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            items.append(_certificate(Fields(entry, f"certificates.items[{index}]")))
+        except WireError as error:
+            malformed.append(str(error))
+    return CustomCertificates(digest, tuple(items), tuple(malformed))
+
+
+def _certificate(fields: Fields) -> CustomCertificate:
+    names = fields.texts("names")
+    for name in names:
+        if not HOSTNAME.fullmatch(name.removeprefix("*.")):
+            raise WireError(f"{fields.where}.names holds {name[:255]!r}, which is no hostname")
+    if not names:
+        # HAProxy would show it for whatever names are in it.
+        raise WireError(f"{fields.where}.names must not be empty")
+    return CustomCertificate(node_id(fields, "id"), names, fields.text("chain"), fields.text("key"))
 
 
 def _neighbour(fields: Fields) -> Neighbour:

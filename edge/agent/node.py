@@ -120,6 +120,7 @@ class Node:
             background=self._plane.background,
             scheduled=self._plane.scheduled,
             neighbours=Neighbours(self._plane.front),
+            certificates=self._plane.certificates,
         )
         self._credential = credential
         await self._plane.open_door()

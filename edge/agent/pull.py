@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from edge.agent.background import Background
+from edge.agent.front.certificates import Certificates
 from edge.agent.gateway import Gateway, GatewayError
 from edge.agent.intake import Intake
 from edge.agent.neighbours import Neighbours
@@ -36,6 +37,7 @@ class Puller:
         background: Background,
         scheduled: Scheduled,
         neighbours: Neighbours,
+        certificates: Certificates,
     ) -> None:
         self._gateway = gateway
         self._state = state
@@ -47,6 +49,7 @@ class Puller:
         self._background = background
         self._scheduled = scheduled
         self._neighbours = neighbours
+        self._certificates = certificates
         scheduled.on_finish = self.soon
         self._soon = asyncio.Event()
         self._away = False
@@ -84,7 +87,7 @@ class Puller:
             self._away = False
 
     async def _pull(self) -> None:
-        desired = await self._gateway.desired(self._state.watermark())
+        desired = await self._gateway.desired(self._state.watermark(), self._certificates.digest)
         for complaint in desired.malformed:
             log.error("slot_refused", reason=complaint)
         await self._neighbours.learn(desired.nodes)
@@ -97,6 +100,7 @@ class Puller:
         }
         if pending or self._incomplete:
             self._work_on(sorted(pending | self._incomplete))
+        await self._certificates.learn(desired.certificates)
 
     def _work_on(self, script_ids: list[str]) -> None:
         """Not waited for: many starts take long, and a report is the heartbeat."""

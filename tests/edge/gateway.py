@@ -22,12 +22,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.edge.bundles import Beside, Bundle, Json, base64_files, slot
 
 NAME = "skerry-control"
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 def pem(thing: x509.Certificate) -> str:
@@ -42,7 +44,7 @@ class Authority:
         self.certificate = self.sign("skerry test CA", self.key.public_key(), None)
 
     def sign(
-        self, name: str, public_key: ec.EllipticCurvePublicKey, dns_name: str | None
+        self, name: str, public_key: PublicKey, dns_name: str | None, *more: str
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -60,7 +62,7 @@ class Authority:
             )
         )
         if dns_name is not None:
-            names = x509.SubjectAlternativeName([x509.DNSName(dns_name)])
+            names = x509.SubjectAlternativeName([x509.DNSName(one) for one in (dns_name, *more)])
             builder = builder.add_extension(names, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
@@ -132,6 +134,8 @@ class Gateway:
         self.slow_seconds = 0.0
         """How long an answer with modules takes."""
         self.complaints: list[str] = []
+        self.certificates: list[Json] = []
+        """Custom ones, for every node."""
         self.tailed: set[str] = set()
         """The ids of scripts that somebody tails."""
         self.forgetful = False
@@ -186,6 +190,9 @@ class Gateway:
         token = f"skj1.{fingerprint}.{secrets.token_urlsafe(16)}"
         self.join_tokens.add(token)
         return token
+
+    def certificates_digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.certificates).encode()).hexdigest()
 
     # What the control plane decides
 
@@ -347,7 +354,8 @@ class _Requests(BaseHTTPRequestHandler):
         if path.startswith(("/edge/v1/batches/", "/edge/v1/logs/", "/edge/v1/tail")):
             return self._observe(node, path.removeprefix("/edge/v1/"), body)
         if (method, path) == ("GET", "/edge/v1/desired"):
-            since = int(parse_qs(query)["since"][0])
+            asked = parse_qs(query, keep_blank_values=True)
+            since = int(asked["since"][0])
             newer = [one for one in node.slots.values() if int(str(one["generation"])) > since]
             newer.sort(key=lambda one: int(str(one["generation"])))
             others = [
@@ -355,13 +363,22 @@ class _Requests(BaseHTTPRequestHandler):
                 for one in self.control.nodes.values()
                 if one is not node and one.door_port
             ]
-            return 200, {"generation": node.generation, "slots": newer, "nodes": others}
+            return 200, {
+                "generation": node.generation,
+                "slots": newer,
+                "nodes": others,
+                "certificates": self._certificates(asked["certificates"][0]),
+            }
         if path.startswith("/edge/v1/modules"):
             time.sleep(self.control.slow_seconds)
             return self._modules(path.removeprefix("/edge/v1/modules"), body)
         if (method, path) == ("POST", "/edge/v1/reports"):
             return self._report(node, json.loads(body))
         return 404, {"error": "no such path"}
+
+    def _certificates(self, known: str) -> Json | None:
+        digest = self.control.certificates_digest()
+        return None if known == digest else {"digest": digest, "items": self.control.certificates}
 
     def _modules(self, digest: str, body: bytes) -> tuple[int, Json | bytes]:
         if digest:

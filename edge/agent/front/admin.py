@@ -1,11 +1,14 @@
 """HAProxy's runtime API: one command, one connection, one answer."""
 
 import asyncio
+import re
 from pathlib import Path
 
 from edge.agent.front.template import FUNCTIONS, word
 
 ANSWER_SECONDS = 10.0
+# An entry of a list of certificates: only its path may have blanks.
+_ENTRY = re.compile(r"(?P<path>/.*):(?P<line>\d+)( .*)?")
 
 
 class AdminError(RuntimeError):
@@ -22,12 +25,18 @@ class Admin:
 
     async def ask(self, *commands: str) -> str:
         """The combined answer, stripped. Raises AdminError when HAProxy does not answer."""
-        line = "; ".join(commands).encode() + b"\n"
+        return await self._answer("; ".join(commands) + "\n")
+
+    async def give(self, *commands: str, payload: str) -> str:
+        """Likewise, with several lines for the last command. None of them may be empty."""
+        return await self._answer(f"{'; '.join(commands)} <<\n{payload.strip()}\n\n")
+
+    async def _answer(self, text: str) -> str:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(self._socket)
                 try:
-                    writer.write(line)
+                    writer.write(text.encode())
                     answer = await reader.read()
                 finally:
                     writer.close()
@@ -72,6 +81,22 @@ class Admin:
         answer = await self.ask(f"show map {word(map_file)}")
         entries = (line.split() for line in answer.splitlines())
         return {entry[1]: entry[2] for entry in entries if len(entry) == 3}
+
+    async def crt_list(self, file: Path) -> dict[Path, list[int]]:
+        """The lines of each certificate in a list of them as HAProxy has it."""
+        found: dict[Path, list[int]] = {}
+        for text in (await self.ask(f"show ssl crt-list -n {word(file)}")).splitlines():
+            if entry := _ENTRY.fullmatch(text.strip()):
+                found.setdefault(Path(entry["path"]), []).append(int(entry["line"]))
+        return found
+
+    async def certificates(self) -> set[Path]:
+        """All that HAProxy has, shown or not. A transaction that somebody left open ends."""
+        lines = (await self.ask("show ssl cert")).splitlines()
+        for line in lines:
+            if line.startswith("*"):
+                await self.ask(f"abort ssl cert {word(Path(line[1:]))}")
+        return {Path(line) for line in lines if line.startswith("/")}
 
 
 def _rows(table: str, separator: str | None) -> list[dict[str, str]]:

@@ -153,6 +153,16 @@ class FrontFiles:
     def certificate(self) -> Path:
         return self.folder / "default.pem"
 
+    @property
+    def certificates(self) -> Path:
+        """A folder of those for names of their own: see custom.py."""
+        return self.folder / "certificates"
+
+    @property
+    def certificate_list(self) -> Path:
+        """Which of them are shown, and for which names."""
+        return self.folder / "certificates.list"
+
 
 def word(path: Path) -> str:
     """A path as one word of HAProxy's configuration or of its runtime API."""
@@ -200,6 +210,7 @@ global
   tune.maxrewrite 4096
   tune.http.maxhdr 256
   ssl-default-bind-options ssl-min-ver TLSv1.2
+  crt-base {word(files.certificates)}
 
 defaults
   mode http
@@ -222,7 +233,7 @@ defaults
 
 frontend front
   bind "fd@${{{HTTP_FD}}}"
-  bind "fd@${{{HTTPS_FD}}}" ssl crt {word(files.certificate)} alpn h2,http/1.1
+  bind "fd@${{{HTTPS_FD}}}" ssl crt {word(files.certificate)} crt-list {word(files.certificate_list)} alpn h2,http/1.1
 {_log_text(LOG_FIELDS)}
   http-request set-var(txn.at) date(0,us)
   http-request set-var(txn.chance) rand({_RAY_CHANCE})
