@@ -76,8 +76,13 @@ def open_sockets(folder: str | Path) -> int:
 
 
 def idle_cell(runtime: Runtime, heap_mib: int, cache: Path) -> Idle:
-    """Measured once per runtime and heap limit, then read from `cache`."""
-    measured_with = {"runtime": runtime.version, "heap_mib": heap_mib, "command": list(SERVE)}
+    """Measured once per runtime, its environment and heap limit, then read from `cache`."""
+    measured_with = {
+        "runtime": runtime.version,
+        "heap_mib": heap_mib,
+        "command": list(SERVE),
+        "environment": ENVIRONMENT,
+    }
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(cache.read_text())
         if found["measured_with"] == measured_with:

@@ -1,16 +1,19 @@
 """A name of one's own: a zone added by clicking, names of it led to a Worker, and taken away again."""
 
+import socket
+import ssl
 import time
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from playwright.sync_api import Page, expect
 
 from launcher import config, postgres
 from launcher.paths import DataDirectory
 from tests.browser.looking import Eye
 from tests.browser.test_journeys import create, deploy_again
-from tests.certificates import issue
+from tests.certificates import Issued, issue
 from tests.platform import SETTLE_SECONDS, Platform
 
 pytestmark = [pytest.mark.browser, pytest.mark.platform, pytest.mark.xdist_group("platform")]
@@ -38,8 +41,29 @@ def leads(platform: Platform, host: str, path: str, text: str) -> None:
     assert (answer.status_code, answer.text) == (200, text)
 
 
-def certify(page: Page, ada: Eye) -> None:
-    """Upload a certificate that ends soon, after a key that is not its own, and look at it; then go back."""
+def shown(platform: Platform, host: str) -> bytes | None:
+    """The certificate that a node's front shows a visitor of a host, DER."""
+    port = config.load(DataDirectory(platform.data.resolve()).config).ports["edge-1.https"]
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        trust.wrap_socket(connection, server_hostname=host) as visit,
+    ):
+        return visit.getpeercert(binary_form=True)
+
+
+def is_shown(platform: Platform, host: str, issued: Issued) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    expected = issued.certificate.public_bytes(Encoding.DER)
+    while (found := shown(platform, host)) != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found == expected
+
+
+def certify(page: Page, ada: Eye, platform: Platform) -> None:
+    """Upload a certificate that ends soon, after a key that is not its own, look at it and at what visitors are
+    shown; then go back."""
     issued, other = issue(HOST, days=9), issue(HOST)
     expect(page.get_by_text("HTTPS shows the nodes' own certificate")).to_be_visible()
     page.get_by_label("Certificate", exact=True).fill(issued.chain)
@@ -55,6 +79,8 @@ def certify(page: Page, ada: Eye) -> None:
     expect(page.get_by_text("8 d left")).to_be_visible()
     expect(page.get_by_text("HTTPS shows the nodes' own certificate")).to_have_count(0)
     ada.look(page, "zone-certificates")
+    is_shown(platform, HOST, issued)
+    assert shown(platform, f"other.{ZONE}") != issued.certificate.public_bytes(Encoding.DER)
     page.get_by_role("link", name=f"Replace the certificate of {HOST}").click()
     ada.look(page, "zone-certificate")
     page.get_by_role("link", name="Keep it as it is").click()
@@ -91,7 +117,7 @@ def test_a_name_from_its_zone_to_its_end(page: Page, ada: Eye, platform: Platfor
     page.get_by_role("button", name="Add the route").click()
     expect(page.get_by_text(f"{ZONE}/api/* leads to {WORKER}")).to_be_visible()
     ada.look(page, "zone-full")
-    certify(page, ada)
+    certify(page, ada, platform)
     page.get_by_role("link", name=f"Change {ZONE}/api/*").click()
     ada.look(page, "zone-route")
     page.get_by_label("Worker", exact=True).select_option("zone-other")
