@@ -86,15 +86,22 @@ class Bench:
         self.rows.setdefault(name, Row(name, unit)).values.append(value)
 
     def throughput(self) -> None:
-        """Every contender once: as fast as it can, and at half of that."""
+        """Every contender once, the others paused: as fast as it can, and at half of that."""
         for one in self.contenders:
-            saturate(one.place, WARM_UP_SECONDS)
-            load = saturate(one.place)
-            self.add(f"requests/s, {one.name}", "1/s", load.rate)
-            self.add(f"p50 at 32 connections, {one.name}", "ms", load.p50_ms)
-            self.add(f"p99 at 32 connections, {one.name}", "ms", load.p99_ms)
-            half = at_rate(one.place, load.rate / 2)
-            self.add(f"p99 at half of its ceiling, {one.name}", "ms", half)
+            with ExitStack() as stack:
+                for other in self.contenders:
+                    if other is not one:
+                        stack.enter_context(other.paused())
+                self._throughput(one)
+
+    def _throughput(self, one: Contender) -> None:
+        saturate(one.place, WARM_UP_SECONDS)
+        load = saturate(one.place)
+        self.add(f"requests/s, {one.name}", "1/s", load.rate)
+        self.add(f"p50 at 32 connections, {one.name}", "ms", load.p50_ms)
+        self.add(f"p99 at 32 connections, {one.name}", "ms", load.p99_ms)
+        half = at_rate(one.place, load.rate / 2)
+        self.add(f"p99 at half of its ceiling, {one.name}", "ms", half)
 
     def tailed(self) -> None:
         """The front as before, while somebody tails the script: its cell tells every invocation."""

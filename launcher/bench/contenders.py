@@ -1,7 +1,9 @@
 """What Skerry is compared with, each at its upstream defaults, all answering the same JSON."""
 
 import json
+import os
 import re
+import signal
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,6 +75,20 @@ class Contender:
     name: str
     version: str
     place: Place
+    group: int = 0
+    """Of its processes; 0: they are an instance's."""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing of it runs within the block (SIGSTOP): some do something all the time."""
+        if not self.group:
+            yield
+            return
+        os.killpg(self.group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.group, signal.SIGCONT)
 
 
 def package_version(name: str) -> str:
@@ -98,22 +114,25 @@ def running(data: DataDirectory) -> Iterator[list[Contender]]:
             (HONO, f"{package_version('hono')}, {node}", _node(folder, "hono", _HONO, chosen["hono"]), chosen["hono"]),
             (WRANGLER_DEV, package_version("wrangler"), _dev(folder, chosen["dev"]), chosen["dev"]),
         ]  # fmt: skip
-        for _, _, program, _ in found:
-            stack.enter_context(run_program(program, data))
         yield [
-            Contender(name, version, Place(port, headers=_HEADERS if name == SENT else ()))
-            for name, version, _, port in found
+            Contender(
+                name,
+                version,
+                Place(port, headers=_HEADERS if name == SENT else ()),
+                stack.enter_context(run_program(program, data)),
+            )
+            for name, version, program, port in found
         ]
 
 
 @contextmanager
-def run_program(program: Program, data: DataDirectory) -> Iterator[None]:
-    """A program that answers, until the end of the block."""
+def run_program(program: Program, data: DataDirectory) -> Iterator[int]:
+    """A program that answers, until the end of the block; its process group."""
     child = children.Child(program, data)
     child.start()
     try:
         child.wait_ready()
-        yield
+        yield child.process.pid if child.process else 0
     finally:
         child.stop()
 
