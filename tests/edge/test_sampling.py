@@ -34,7 +34,7 @@ ODD = {"/throw": 500, "/gone": 410}
 
 def _cell(name: str) -> Cell | None:
     record = SimpleNamespace(script_id="one", version_id="v")
-    return cast("Cell", SimpleNamespace(record=record)) if name == "c1" else None
+    return cast("Cell", SimpleNamespace(record=record)) if name in ("c1", "c2") else None
 
 
 def _line(
@@ -164,6 +164,15 @@ def test_who_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     _taken(everything, *busy)
     now += 1
     assert everything.decide({}) == {}
+
+
+def test_the_cells_of_a_script_share_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(sampling.time, "monotonic", lambda: now)
+    of = Sampling(LIMIT, _cell)
+    _taken(of, *(_line("-", cell=cell) for cell in ("c1", "c2") for _ in range(2 * LINES)))
+    now += 1
+    assert of.decide({}) == {"c1": 4, "c2": 4}
 
 
 def test_what_does_not_go_as_usual_makes_no_cell_busy(monkeypatch: pytest.MonkeyPatch) -> None:

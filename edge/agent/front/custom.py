@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 from edge.agent.front.template import FrontFiles, word
 from edge.agent.sealing import write_private
 
-# HAProxy takes a certificate at run time in one of its buffers (128 KiB) or not at all.
+# HAProxy takes a certificate at run time in one of its buffers (72 KiB) or not at all.
 PEM_BYTES = 65536
 CHECK_SECONDS = 60.0
 

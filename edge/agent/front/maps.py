@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge.agent.front.template import ROUTES_PREFIX
 
-# HAProxy takes as many words of its runtime API at once as one of its buffers (128 KiB) holds.
+# HAProxy takes as many words of its runtime API at once as one of its buffers (72 KiB) holds.
 LINE_BYTES = 60_000
 
 Map = dict[str, str]

@@ -15,7 +15,7 @@ from edge.agent.front.template import LOG_FIELDS
 from edge.agent.records.attribution import Outcome
 from edge.agent.records.sums import MINUTE_US, Key, Sums
 
-# Of a busy cell so many lines of a second are said at least, and fewer than twice as many; or as many as are recorded
+# Of a busy script so many lines of a second are said at least, and fewer than twice as many; or as many as are recorded
 # one by one, if that is more. A share of one percent of a minute's requests is then known to 9 % of itself.
 LINES = 200
 # It is not worth it for less.
@@ -139,12 +139,15 @@ class Sampling:
         if not self._lines:
             return {}
         self._forget()
+        scripts = {name: cell.record.script_id for name in counts if (cell := self._cell_of(name))}
+        rates: Counter[str] = Counter()
+        for name, script_id in scripts.items():
+            rates[script_id] += counts[name]
         chosen = {
-            cell: one_of(count / seconds, before.get(cell, 1), self._lines)
-            for cell, count in counts.items()
-            if self._cell_of(cell)
+            name: one_of(rates[script_id] / seconds, before.get(name, 1), self._lines)
+            for name, script_id in scripts.items()
         }
-        return {cell: of for cell, of in chosen.items() if of > 1}
+        return {name: of for name, of in chosen.items() if of > 1}
 
     def _forget(self) -> None:
         self._heard = {
