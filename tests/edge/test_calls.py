@@ -7,12 +7,13 @@ import ssl
 import threading
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from tests.edge.bundles import Bundle, Json
 from tests.edge.gateway import pem
 from tests.edge.nodes import TestNode, until
+from tests.loops import run
 
 CALLEE = """import { WorkerEntrypoint, RpcTarget } from "cloudflare:workers";
 class Counter extends RpcTarget { #n = 0; add(k) { return this.#n += k; } }
@@ -84,10 +85,17 @@ def called(
     node: TestNode, script: Json, entrance: object, push_key: str = "", **asked: object
 ) -> str:
     """What a function in AWS, for which the control plane asks, is answered, or why it is not."""
+    return run(_called(node, script, entrance, push_key, asked))
+
+
+async def _called(
+    node: TestNode, script: Json, entrance: object, push_key: str, asked: dict[str, object]
+) -> str:
+    """In one thread: two that read and write one TLS connection hung once (OpenSSL has no lock of its own)."""
     url = f"{node.enrolled.agent_url.replace('https', 'wss')}/calls/{script['script_id']}"
     trust = ssl.create_default_context(cadata=pem(node.gateway.authority.certificate))
     key = push_key or node.enrolled.push_key
-    with connect(
+    async with connect(
         url,
         ssl=trust,
         server_hostname=f"{node.enrolled.node_id}.node.skerry",
@@ -97,8 +105,8 @@ def called(
         asked = {"method": "GET", "host": "x", "target": "/", "headers": [], **asked}
         head = json.dumps(asked).encode()
         for message in (json.dumps(entrance), len(head).to_bytes(4, "big") + head, ""):
-            agent.send(message)
-        *pieces, end = list(agent)
+            await agent.send(message)
+        *pieces, end = [piece async for piece in agent]
     if end:
         return str(end)
     answer = b"".join(piece for piece in pieces if isinstance(piece, bytes))

@@ -238,10 +238,8 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line)
 
 
-def test_its_environment_is_what_the_runtime_needs(pair: dict[str, int]) -> None:
-    found = environment_of(pair["alice"])
-    assert found.items() >= ENVIRONMENT.items()
-    assert found.keys() - ENVIRONMENT.keys() == {"SKERRY_NODE", "SKERRY_ROLE", "PWD"}
+def test_the_runtimes_own_environment_comes_through(pair: dict[str, int]) -> None:
+    assert environment_of(pair["alice"]).items() >= ENVIRONMENT.items()
 
 
 def test_the_control_plane_and_the_status_are_told(node: TestNode) -> None:
