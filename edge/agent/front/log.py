@@ -50,8 +50,6 @@ class Line(NamedTuple):
     the front answered."""
     bytes_in: int
     bytes_out: int
-    silent: str
-    """How many requests of the cell had no line yet, as records/sampling.py reads it."""
     scheme: str
     host: str
     method: str
@@ -67,7 +65,7 @@ def read_line(text: str) -> Line | None:
         return None
     try:
         began, ended, slot, cell, ray, client, status, end, said, *rest = fields
-        waited, connected, answered, bytes_in, bytes_out, silent, scheme, host, method, path = rest
+        waited, connected, answered, bytes_in, bytes_out, _silent, scheme, host, method, path = rest
         answered_ms = int(answered)
         # By position, which is quicker than by name: this is done for every request.
         return Line(
@@ -84,7 +82,6 @@ def read_line(text: str) -> Line | None:
             answered_ms if answered_ms >= 0 else None,
             int(bytes_in),
             int(bytes_out),
-            silent,
             scheme,
             host,
             method,

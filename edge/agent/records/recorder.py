@@ -122,20 +122,17 @@ class Recorder:
                 self._lose("front", await self._front.dropped_lines())
             try:
                 await self.flush()
+                await self._sample()
             except OSError as error:
                 log.error("records_not_spooled", reason=str(error))
             except Exception:  # a node that stops recording would never tell anybody
                 log.exception("records_not_collected")
-            await self._sample()
 
     async def _sample(self) -> None:
-        """Have the front say less of cells that are busy now, and all of those that somebody looks at."""
+        """Have the front say less of cells that are busy now, and all of those that somebody looks at. Raises
+        OSError when the disk does not take which they are."""
         chosen = self._sampling.decide(self._front.sampled)
-        wanted = {name: of for name, of in chosen.items() if self._unheard(name)}
-        try:
-            await self._front.sample(wanted)
-        except OSError as error:
-            log.error("sampling_not_changed", reason=str(error))
+        await self._front.sample({name: of for name, of in chosen.items() if self._unheard(name)})
 
     async def flush(self) -> None:
         """Raises OSError when the disk does not take them; then they are lost, and counted."""
